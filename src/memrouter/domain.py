@@ -1,0 +1,288 @@
+"""The values that the rooms hand each other: frozen, keyword-only, free of I/O."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NewType
+
+import numpy as np
+import numpy.typing as npt
+
+Json = dict[str, Any]
+"""A decoded JSON object; fields we do not know stay in it."""
+
+VaultId = NewType("VaultId", str)
+AccountId = NewType("AccountId", str)
+KeyId = NewType("KeyId", str)
+
+Role = Literal["user", "assistant", "system", "tool"]
+Vector = npt.NDArray[np.float32]
+"""One embedding, shape (dimension,), L2-normalised."""
+Vectors = npt.NDArray[np.float32]
+"""Embeddings of several texts, shape (texts, dimension), rows L2-normalised."""
+
+
+# --- prompts and replies, as the wire formats read them ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One message of a prompt, reduced to what memory needs of it."""
+
+    role: Role
+    text: str
+    """The words its author wrote, verbatim; "" where there are none (tool traffic, media alone)."""
+    written: bool = True
+    """False where an agent wrote it, or for tool calls and results: never a query, never stored."""
+    memory: bool = True
+    """False where the client set `"memory": false` on the message."""
+    tokens: int = 0
+    """Estimated LLM tokens of the whole message, tool traffic and media included."""
+    calls: tuple[str, ...] = ()
+    """Ids of the tool calls it makes."""
+    answers: tuple[str, ...] = ()
+    """Ids of the tool calls whose results it holds."""
+    glued: bool = False
+    """Whether it must stay with the message after it, as a reasoning item with its call."""
+
+    @property
+    def storable(self) -> bool:
+        """Whether memory may keep it."""
+        return self.written and self.memory and bool(self.text.strip())
+
+    @property
+    def asks(self) -> bool:
+        """Whether a user wrote it: what recall answers, and where context is injected."""
+        return self.role == "user" and self.written and bool(self.text.strip())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Token counts of one exchange; `measured` where the provider gave them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    measured: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back from a provider, reduced to what memory needs."""
+
+    text: str = ""
+    complete: bool = False
+    """False where the reply broke off or is an error: it is not stored then."""
+    usage: Usage | None = None
+    id: str | None = None
+    """The provider's id of the response, where the format has one."""
+
+
+# --- who asks, and how ---
+
+
+class Mode(enum.Enum):
+    """What memory does for a request: (recall, store)."""
+
+    ON = "on"
+    READ = "read"
+    WRITE = "write"
+    OFF = "off"
+
+    @property
+    def recalls(self) -> bool:
+        return self in (Mode.ON, Mode.READ)
+
+    @property
+    def stores(self) -> bool:
+        return self in (Mode.ON, Mode.WRITE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How much a recall may inject."""
+
+    memories: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryOptions:
+    """The memory control of one request, all sources already weighed against each other."""
+
+    recall: bool = True
+    store_input: bool = True
+    store_reply: bool = True
+    density: str = "default"
+    context_limit: int | None = None
+
+    @property
+    def off(self) -> bool:
+        return not (self.recall or self.store_input or self.store_reply)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """A memory key as the directory knows it; the key itself is never kept."""
+
+    id: KeyId
+    account: AccountId
+    vault: VaultId
+    name: str
+    is_account: bool
+    created: datetime
+    masked: str
+    """First and last characters, to recognise it by."""
+    revoked: datetime | None = None
+    quota_tokens: int | None = None
+    """Tokens a calendar month, input and output; None is unlimited."""
+    rate_per_minute: int | None = None
+    """Requests a minute; None is unlimited."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Where a request reads and writes: a vault, and within it a session."""
+
+    vault: VaultId
+    session: str = ""
+    """"" is core. A recall in a session reads core and that session."""
+    conversation: str = ""
+    """Identifies the thread a turn belongs to; scopes nothing by itself."""
+
+
+# --- what a vault holds ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """One stored turn, whole, as its author wrote it."""
+
+    id: int
+    role: Role
+    text: str
+    created: datetime
+    session: str = ""
+    conversation: str = ""
+    position: int = 0
+    model: str = ""
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A chunk before it has an id: a part of a turn of at most about 300 tokens."""
+
+    text: str
+    tokens: int
+    terms: str
+    """Index terms, space-separated, as `memory.analysis` makes them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTurn:
+    """A turn to store."""
+
+    role: Role
+    text: str
+    created: datetime
+    pieces: tuple[Piece, ...]
+    session: str = ""
+    conversation: str = ""
+    model: str = ""
+    chain: bytes = b""
+    """Digest of the conversation up to and including this turn; b"" for uploads."""
+    parent: bytes = b""
+    """`chain` of the turn before it; b"" for the first."""
+    digest: bytes = b""
+    """Digest of role and text alone."""
+    keep: bool = True
+    """False to remember only that it was seen: digests are kept, text is not."""
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A part of a stored turn, as recall sees it."""
+
+    id: int
+    turn: int
+    """Id of the Memory it is part of."""
+    role: Role
+    text: str
+    tokens: int
+    created: datetime
+    session: str = ""
+    conversation: str = ""
+    position: int = 0
+    digest: bytes = b""
+    """Digest of the whole turn's role and text: tells whether the prompt already holds it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A chunk that answers a query."""
+
+    chunk: Chunk
+    score: float
+    """Relevance, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A rendered context block, as it was injected once and is replayed."""
+
+    key: bytes
+    """Digest of the scope and of the conversation up to the turn it was injected in."""
+    text: str
+    chunks: tuple[int, ...]
+    tokens: int
+    made: datetime
+    revision: int
+    """Revision of the vault it was recalled from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultStats:
+    """What a vault, or one session of it, holds."""
+
+    memories: int = 0
+    total_tokens: int = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    sessions: int = 0
+    pending: int = 0
+    """Chunks that have no vector yet."""
+    chunks: int = 0
+    embedder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """What memory adds to one request."""
+
+    context: str | None = None
+    hits: tuple[Hit, ...] = ()
+    tokens: int = 0
+    error: str | None = None
+    blocks: dict[int, str] = field(default_factory=dict)
+    """Message index → context block to put in front of that message's text."""
+
+
+# --- where a request goes ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The provider, URL and credentials that a request is relayed to."""
+
+    provider: str
+    url: str
+    """Absolute, path and query already encoded."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Authentication to add; the client's own headers are added by the caller."""
+    model: str | None = None
+    """The model name to put into the body, where a prefix was cut; None leaves it."""
+    address: str | None = None
+    """The checked IP address to connect to, for hosts that the client named itself."""

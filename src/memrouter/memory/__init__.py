@@ -1,0 +1,1 @@
+"""Recall, ranking, context and conversation: what this project exists for."""

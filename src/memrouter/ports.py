@@ -1,0 +1,350 @@
+"""What the middle needs from the outside. Each docstring is the contract its test suite checks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Protocol
+
+from memrouter.domain import (
+    AccountId,
+    Block,
+    Chunk,
+    KeyId,
+    KeyRecord,
+    Memory,
+    NewTurn,
+    Scope,
+    Target,
+    VaultId,
+    VaultStats,
+    Vector,
+    Vectors,
+)
+
+
+class Clock(Protocol):
+    """The time, so that tests can set it."""
+
+    def now(self) -> datetime:
+        """The current time, aware, UTC."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns text into vectors, off the event loop."""
+
+    @property
+    def name(self) -> str:
+        """Identifies model and version: vectors of equal names can be compared."""
+        ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    async def query(self, text: str) -> Vector:
+        """Embed what is asked; shape (dimension,). Raises EmbedderError."""
+        ...
+
+    async def passages(self, texts: Sequence[str]) -> Vectors:
+        """Embed what is stored; shape (len(texts), dimension). Raises EmbedderError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What a vault is asked for."""
+
+    terms: tuple[str, ...]
+    """Index terms, best first, as `memory.analysis` makes them."""
+    vector: Vector | None
+    """None recalls by words alone."""
+    embedder: str
+    """Name of the embedder that made `vector`; vectors of another are not compared with it."""
+    candidates: int = 200
+    """How many to take from each retriever, before they are merged."""
+    core: bool = True
+    """False searches the scope's session alone."""
+    exclude: frozenset[bytes] = frozenset()
+    """Digests of turns that the prompt already holds; they are not returned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A chunk that a retriever found, with every retriever's score for it."""
+
+    chunk: Chunk
+    lexical: float = 0.0
+    """BM25 over the turn; larger is better, 0 where no term matches."""
+    window: float = 0.0
+    """BM25 over the turn with the one before it."""
+    dense: float = 0.0
+    """Cosine of the embeddings; 0 where either is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """What a vault found, and the state it was found in."""
+
+    items: tuple[Candidate, ...] = ()
+    revision: int = 0
+    """Grows with every change to what can be recalled."""
+    rarity: Mapping[str, float] = field(default_factory=dict)
+    """Query term → inverse document frequency in this vault, for terms that occur."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a write did."""
+
+    turns: int = 0
+    """Turns that were new."""
+    chunks: tuple[int, ...] = ()
+    """Ids of the new chunks, which have no vector yet."""
+    revision: int = 0
+
+
+class VaultStore(Protocol):
+    """Where vaults live. Every implementation passes tests/contract/test_vault_store.py unchanged.
+
+    A vault that was never written is an empty one. When a writing method returns, what it wrote
+    survives the end of the process and of the machine, and every process sees it.
+    Raises StoreError and its subclasses, nothing else.
+    """
+
+    async def candidates(self, scope: Scope, query: Query) -> Candidates:
+        """What in core and the scope's session answers the query, neighbours of it included."""
+        ...
+
+    async def known(self, scope: Scope, chains: Sequence[bytes]) -> frozenset[bytes]:
+        """Which of these chain digests are stored in this scope's session (see NewTurn.chain)."""
+        ...
+
+    async def ends_of(self, scope: Scope, digest: bytes, limit: int = 32) -> Sequence[bytes]:
+        """Chains of the newest stored turns of this digest: where a cut history may start."""
+        ...
+
+    async def blocks(
+        self, vault: VaultId, keys: Sequence[bytes], since: datetime
+    ) -> tuple[Mapping[bytes, Block], int]:
+        """The newest block of each key used at or after `since`; and the vault's revision."""
+        ...
+
+    async def remember(
+        self,
+        vault: VaultId,
+        turns: Sequence[NewTurn],
+        *,
+        block: Block | None = None,
+        used: Sequence[bytes] = (),
+        dropped: Sequence[bytes] = (),
+        now: datetime,
+    ) -> Stored:
+        """In one transaction: add turns, add a block, mark blocks as used, drop blocks.
+
+        A turn whose chain is stored in its session is skipped, unless it was kept without text
+        and now comes with it from an upload or ingest (`chain` b"" is never skipped).
+        """
+        ...
+
+    async def pending(self, vault: VaultId, embedder: str, limit: int) -> Sequence[tuple[int, str]]:
+        """(chunk id, text) of the oldest chunks without a vector of this embedder."""
+        ...
+
+    async def set_vectors(
+        self, vault: VaultId, embedder: str, ids: Sequence[int], vectors: Vectors
+    ) -> None:
+        """Give chunks their vectors; ids that are gone meanwhile are skipped."""
+        ...
+
+    def vaults(self) -> AsyncIterator[VaultId]:
+        """Every vault, in no order."""
+        ...
+
+    async def stats(self, scope: Scope, *, core: bool = True) -> VaultStats:
+        """What is there: of the whole vault if the session is "", of that session otherwise."""
+        ...
+
+    async def memories(
+        self, scope: Scope, *, after: int = 0, limit: int = 100, whole: bool = False
+    ) -> Sequence[Memory]:
+        """Stored turns by ascending id, from the one after `after`.
+
+        Of the scope's session (core if ""), or with `whole` of every session.
+        """
+        ...
+
+    async def memory(self, vault: VaultId, id: int) -> Memory | None:
+        """One stored turn."""
+        ...
+
+    async def delete(self, vault: VaultId, id: int) -> bool:
+        """Delete one stored turn with its chunks, vectors and every block that holds them."""
+        ...
+
+    async def clear(self, vault: VaultId, session: str | None) -> int:
+        """Delete what a session holds ("" is core), or everything (None); return the turns deleted.
+
+        Deleted text is overwritten on disk, and blocks that hold it go too.
+        """
+        ...
+
+    async def embedder(self, vault: VaultId) -> str | None:
+        """Name of the embedder the vault was made with; None if nothing is embedded yet."""
+        ...
+
+    async def reset(self, vault: VaultId) -> None:
+        """Forget all vectors and the embedder, so that another one may fill the vault."""
+        ...
+
+    async def warm(self, vault: VaultId) -> int:
+        """Load what recall needs; return the number of memories."""
+        ...
+
+    async def check(self) -> None:
+        """Raise StoreError if the store cannot be written."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRow:
+    """Usage of one key, day, model and source, summed."""
+
+    key: KeyId
+    day: date
+    model: str
+    measured: bool
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    memory_tokens: int = 0
+
+
+class Directory(Protocol):
+    """Accounts, keys, users, provider keys, usage. Contract: tests/contract/test_directory.py."""
+
+    async def key(self, hashed: bytes) -> KeyRecord | None:
+        """The key of this SHA-256, revoked or not."""
+        ...
+
+    async def add_account(self) -> AccountId: ...
+
+    async def account_with_config_key(self, hashed: bytes, masked: str, now: datetime) -> AccountId:
+        """Make this the configured account key; the one configured before it is revoked."""
+        ...
+
+    async def first_account(self) -> AccountId | None:
+        """The oldest account; None before the first start."""
+        ...
+
+    async def add_key(
+        self,
+        account: AccountId,
+        hashed: bytes,
+        *,
+        masked: str,
+        name: str,
+        now: datetime,
+        is_account: bool = False,
+        vault: VaultId | None = None,
+        quota_tokens: int | None = None,
+        rate_per_minute: int | None = None,
+    ) -> KeyRecord:
+        """Add a key to an account, with a new vault unless one is given."""
+        ...
+
+    async def keys(self, account: AccountId) -> Sequence[KeyRecord]:
+        """Keys of an account that are not revoked, oldest first."""
+        ...
+
+    async def key_by_id(self, account: AccountId, id: KeyId) -> KeyRecord | None: ...
+
+    async def change_key(
+        self,
+        account: AccountId,
+        id: KeyId,
+        *,
+        name: str | None = None,
+        quota_tokens: int | None = None,
+        rate_per_minute: int | None = None,
+    ) -> KeyRecord | None:
+        """Change what is given (a limit of 0 lifts it); None if there is no such key."""
+        ...
+
+    async def rotate_key(
+        self, account: AccountId, id: KeyId, hashed: bytes, masked: str, now: datetime
+    ) -> KeyRecord | None:
+        """Give a key a new secret; id, vault, name and limits stay; the old secret is dead."""
+        ...
+
+    async def revoke_key(self, account: AccountId, id: KeyId, now: datetime) -> bool: ...
+
+    async def user_vault(self, account: AccountId, user: str) -> VaultId:
+        """The vault of a user id in an account; made on first use, the same ever after."""
+        ...
+
+    async def vaults_of(self, account: AccountId) -> Sequence[VaultId]: ...
+
+    async def set_provider_key(self, account: AccountId, provider: str, sealed: bytes) -> None: ...
+
+    async def provider_keys(self, account: AccountId) -> Mapping[str, bytes]:
+        """Provider → encrypted key."""
+        ...
+
+    async def delete_provider_key(self, account: AccountId, provider: str) -> bool: ...
+
+    async def add_usage(self, rows: Sequence[UsageRow]) -> None:
+        """Add to what is counted already."""
+        ...
+
+    async def usage(self, key: KeyId, start: date, end: date) -> Sequence[UsageRow]:
+        """Rows of a key with start <= day <= end, by day."""
+        ...
+
+    async def get_setting(self, account: AccountId, name: str) -> str | None: ...
+
+    async def set_setting(self, account: AccountId, name: str, value: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Answer(Protocol):
+    """A provider's answer, its body still to come."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """As they came, less hop-by-hop ones; names in lower case."""
+        ...
+
+    def blocks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, still compressed. Raises UpstreamError if it breaks off."""
+        ...
+
+    async def close(self) -> None:
+        """Give the connection back, or cut it if the body was not read to its end."""
+        ...
+
+
+class Upstream(Protocol):
+    """Calls providers."""
+
+    async def send(
+        self,
+        method: str,
+        target: Target,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | AsyncIterator[bytes],
+    ) -> Answer:
+        """Send a request and return once the answer's headers are here.
+
+        Redirects are not followed. Raises UpstreamError if the provider cannot be reached.
+        """
+        ...
+
+    async def close(self) -> None: ...

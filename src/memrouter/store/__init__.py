@@ -1,0 +1,1 @@
+"""Where vaults, accounts and keys live."""

@@ -1,0 +1,1 @@
+"""The embedded store: one SQLite file a vault, and one for the directory."""

@@ -1,0 +1,1 @@
+"""Provider dialects: how each one writes prompts and replies. Pure."""
