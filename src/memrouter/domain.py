@@ -176,8 +176,8 @@ class Piece:
 
     text: str
     tokens: int
-    terms: str
-    """Index terms, space-separated, as `memory.analysis` makes them."""
+    terms: bytes
+    """Hashed index terms with repetition: uint32, little-endian, as `memory.analysis` makes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

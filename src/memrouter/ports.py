@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from memrouter.domain import (
     AccountId,
@@ -43,8 +46,11 @@ class Embedder(Protocol):
     @property
     def dimension(self) -> int: ...
 
-    async def query(self, text: str) -> Vector:
-        """Embed what is asked; shape (dimension,). Raises EmbedderError."""
+    async def query(self, text: str, rarity: Mapping[str, float] | None = None) -> Vector:
+        """Embed what is asked; shape (dimension,). Raises EmbedderError.
+
+        rarity  word → how much it counts; static embedders weigh by it, encoders need no such help
+        """
         ...
 
     async def passages(self, texts: Sequence[str]) -> Vectors:
@@ -53,45 +59,33 @@ class Embedder(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """What a vault is asked for."""
+class Signals:
+    """What recall scores: one row a chunk, of core and one session, as parallel arrays.
 
-    terms: tuple[str, ...]
-    """Index terms, best first, as `memory.analysis` makes them."""
-    vector: Vector | None
-    """None recalls by words alone."""
-    embedder: str
-    """Name of the embedder that made `vector`; vectors of another are not compared with it."""
-    candidates: int = 200
-    """How many to take from each retriever, before they are merged."""
-    core: bool = True
-    """False searches the scope's session alone."""
-    exclude: frozenset[bytes] = frozenset()
-    """Digests of turns that the prompt already holds; they are not returned."""
+    Rows stand in ascending (group, created, id), so that neighbours in a conversation are
+    neighbours here. The arrays are shared between requests: never write to them.
+    """
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A chunk that a retriever found, with every retriever's score for it."""
-
-    chunk: Chunk
-    lexical: float = 0.0
-    """BM25 over the turn; larger is better, 0 where no term matches."""
-    window: float = 0.0
-    """BM25 over the turn with the one before it."""
-    dense: float = 0.0
-    """Cosine of the embeddings; 0 where either is missing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
-    """What a vault found, and the state it was found in."""
-
-    items: tuple[Candidate, ...] = ()
-    revision: int = 0
+    revision: int
     """Grows with every change to what can be recalled."""
-    rarity: Mapping[str, float] = field(default_factory=dict)
-    """Query term → inverse document frequency in this vault, for terms that occur."""
+    ids: npt.NDArray[np.int64]
+    memories: npt.NDArray[np.int64]
+    """Id of the Memory each chunk is part of."""
+    groups: npt.NDArray[np.int64]
+    """Equal where session and conversation are equal; 0 where both are ""."""
+    created: npt.NDArray[np.int64]
+    """Unix milliseconds."""
+    digests: npt.NDArray[np.uint64]
+    """First 8 bytes, little-endian, of the digest of the whole turn."""
+    terms: npt.NDArray[np.uint32]
+    """Hashed index terms of all chunks, one after the other, with repetition."""
+    starts: npt.NDArray[np.int64]
+    """Where each row's terms start; shape (rows + 1,)."""
+    vectors: npt.NDArray[np.int8]
+    """Embeddings times 127, rounded; shape (rows, dimension), zeros where `embedded` is False."""
+    embedded: npt.NDArray[np.bool_]
+    embedder: str
+    """Name of the embedder that made the vectors; "" where there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +99,15 @@ class Stored:
     revision: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A chunk that waits for its vector."""
+
+    id: int
+    text: str
+    created: datetime
+
+
 class VaultStore(Protocol):
     """Where vaults live. Every implementation passes tests/contract/test_vault_store.py unchanged.
 
@@ -113,8 +116,15 @@ class VaultStore(Protocol):
     Raises StoreError and its subclasses, nothing else.
     """
 
-    async def candidates(self, scope: Scope, query: Query) -> Candidates:
-        """What in core and the scope's session answers the query, neighbours of it included."""
+    async def signals(self, scope: Scope, *, core: bool = True) -> Signals:
+        """What can be recalled: core and the scope's session; with core=False the session alone.
+
+        Always the newest state, whichever process wrote it. Rows kept without text are not in it.
+        """
+        ...
+
+    async def chunks(self, vault: VaultId, ids: Sequence[int]) -> Sequence[Chunk]:
+        """The chunks of these ids, in this order; ids that are gone meanwhile are skipped."""
         ...
 
     async def known(self, scope: Scope, chains: Sequence[bytes]) -> frozenset[bytes]:
@@ -148,14 +158,18 @@ class VaultStore(Protocol):
         """
         ...
 
-    async def pending(self, vault: VaultId, embedder: str, limit: int) -> Sequence[tuple[int, str]]:
-        """(chunk id, text) of the oldest chunks without a vector of this embedder."""
+    async def pending(self, vault: VaultId, limit: int) -> Sequence[Pending]:
+        """The oldest chunks that have no vector."""
         ...
 
     async def set_vectors(
         self, vault: VaultId, embedder: str, ids: Sequence[int], vectors: Vectors
     ) -> None:
         """Give chunks their vectors; ids that are gone meanwhile are skipped."""
+        ...
+
+    def backlog(self) -> AsyncIterator[VaultId]:
+        """Every vault that may have chunks without a vector, found without opening the others."""
         ...
 
     def vaults(self) -> AsyncIterator[VaultId]:

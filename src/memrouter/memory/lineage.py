@@ -1,0 +1,56 @@
+"""Which turns of a prompt are new: clients resend their whole history, each turn is kept once.
+
+A turn is known by its chain: the digest of the conversation up to and including it. Equal words
+at another place of a conversation have another chain, and are another turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from memrouter.domain import Role, Scope, Turn
+
+SIZE = 16
+
+
+def digest(role: Role, text: str) -> bytes:
+    """Digest of one turn alone; white space around the text does not count."""
+    return blake2b(f"{role}\0{text.strip()}".encode("utf-8", "replace"), digest_size=SIZE).digest()
+
+
+def root(scope: Scope) -> bytes:
+    """Where the chains of a conversation start; conversations of other scopes never meet."""
+    seed = f"{scope.session}\0{scope.conversation}".encode("utf-8", "replace")
+    return blake2b(seed, digest_size=SIZE).digest()
+
+
+def link(parent: bytes, own: bytes) -> bytes:
+    """The chain of a turn with digest `own` that follows the one with chain `parent`."""
+    return blake2b(own, digest_size=SIZE, key=parent).digest()
+
+
+def chains(parent: bytes, digests: Sequence[bytes]) -> list[bytes]:
+    """The chain of each turn, the first following `parent`."""
+    found = []
+    for own in digests:
+        parent = link(parent, own)
+        found.append(parent)
+    return found
+
+
+def prompt_keys(scope: Scope, turns: Sequence[Turn]) -> list[bytes]:
+    """One key a message: digest of the scope and of the prompt up to and including the message.
+
+    Names the context block that was injected there. Tool calls count by their ids, so that two
+    conversations that begin alike part at their first tool call.
+    """
+    running = blake2b(root(scope), digest_size=SIZE)
+    keys = []
+    for turn in turns:
+        ids = "\0".join((*turn.calls, *turn.answers))
+        running.update(digest(turn.role, turn.text))
+        if ids:
+            running.update(ids.encode("utf-8", "replace"))
+        keys.append(running.copy().digest())
+    return keys
