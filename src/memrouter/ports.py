@@ -100,6 +100,14 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a stored turn stands."""
+
+    conversation: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
     """A chunk that waits for its vector."""
 
@@ -127,12 +135,13 @@ class VaultStore(Protocol):
         """The chunks of these ids, in this order; ids that are gone meanwhile are skipped."""
         ...
 
-    async def known(self, scope: Scope, chains: Sequence[bytes]) -> frozenset[bytes]:
-        """Which of these chain digests are stored in this scope's session (see NewTurn.chain)."""
+    async def known(self, vault: VaultId, chains: Sequence[bytes]) -> Mapping[bytes, Place]:
+        """Where those of these chain digests stand that are stored, with or without text."""
         ...
 
     async def ends_of(self, scope: Scope, digest: bytes, limit: int = 32) -> Sequence[bytes]:
-        """Chains of the newest stored turns of this digest: where a cut history may start."""
+        """Chains of the newest stored turns of this digest, newest first, of the scope's session
+        (and of its conversation, if it has one): where a cut history may start."""
         ...
 
     async def blocks(
