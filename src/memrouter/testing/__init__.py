@@ -1,0 +1,1 @@
+"""Fakes that work: a scripted provider to call, a clock to set, and stores without a disk."""
