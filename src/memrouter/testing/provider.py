@@ -340,12 +340,14 @@ def main() -> None:
         prog="python -m memrouter.testing.provider",
         description="A scripted LLM provider on 127.0.0.1. POST /_script, GET /_requests.",
     )
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=int, required=True, help="0 takes a free one")
     parser.add_argument("--key", action="append", help="accept only this credential (repeatable)")
     args = parser.parse_args()
-    keys = frozenset(args.key) if args.key else None
-    app = ScriptedProvider(keys=keys)
-    uvicorn.run(app, host="127.0.0.1", port=args.port, log_level="warning", lifespan="off")
+    provider = ScriptedProvider(keys=frozenset(args.key) if args.key else None)
+    with serving(provider, port=args.port) as port:
+        print(f"scripted provider on http://127.0.0.1:{port}", flush=True)  # noqa: T201
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 if __name__ == "__main__":
