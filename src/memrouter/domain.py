@@ -18,6 +18,7 @@ AccountId = NewType("AccountId", str)
 KeyId = NewType("KeyId", str)
 
 Role = Literal["user", "assistant", "system", "tool"]
+ROLES: tuple[Role, ...] = ("user", "assistant", "system", "tool")
 Vector = npt.NDArray[np.float32]
 """One embedding, shape (dimension,), L2-normalised."""
 Vectors = npt.NDArray[np.float32]
@@ -264,7 +265,10 @@ class Recall:
 
     context: str | None = None
     hits: tuple[Hit, ...] = ()
+    retrieved_tokens: int = 0
+    """Tokens of the memories found for this request."""
     tokens: int = 0
+    """Tokens that it adds to the prompt, replayed blocks included."""
     error: str | None = None
     blocks: dict[int, str] = field(default_factory=dict)
     """Message index → context block to put in front of that message's text."""
@@ -284,5 +288,5 @@ class Target:
     """Authentication to add; the client's own headers are added by the caller."""
     model: str | None = None
     """The model name to put into the body, where a prefix was cut; None leaves it."""
-    address: str | None = None
-    """The checked IP address to connect to, for hosts that the client named itself."""
+    guarded: bool = False
+    """Whether the client named the host itself: connect to public addresses only."""
