@@ -35,6 +35,16 @@ class Clock(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question as vectors, each of shape (dimension,) and length 1."""
+
+    weighted: Vector
+    """For ranking: rare words count more, where the embedder has no other way to know."""
+    plain: Vector
+    """For relevance: all words count the same."""
+
+
 class Embedder(Protocol):
     """Turns text into vectors, off the event loop."""
 
@@ -46,10 +56,11 @@ class Embedder(Protocol):
     @property
     def dimension(self) -> int: ...
 
-    async def query(self, text: str, rarity: Mapping[str, float] | None = None) -> Vector:
-        """Embed what is asked; shape (dimension,). Raises EmbedderError.
+    async def query(self, text: str, rarity: Mapping[str, float]) -> Asked:
+        """Embed what is asked. Raises EmbedderError.
 
-        rarity  word → how much it counts; static embedders weigh by it, encoders need no such help
+        rarity  word, lower-case → how much it counts; static embedders weigh by it, encoders
+                need no such help
         """
         ...
 
@@ -75,6 +86,8 @@ class Signals:
     """Equal where session and conversation are equal; 0 where both are ""."""
     created: npt.NDArray[np.int64]
     """Unix milliseconds."""
+    roles: npt.NDArray[np.uint8]
+    """Place of the role in domain.ROLES."""
     digests: npt.NDArray[np.uint64]
     """First 8 bytes, little-endian, of the digest of the whole turn."""
     terms: npt.NDArray[np.uint32]
@@ -105,6 +118,7 @@ class Place:
 
     conversation: str
     position: int
+    created: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 
 from memrouter.domain import Vector, Vectors
 from memrouter.errors import EmbedderError
+from memrouter.ports import Asked
 
 _WORD = re.compile(r"\w+")
 _BATCH = 64
@@ -51,7 +52,7 @@ class StaticEmbedder:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
-    async def query(self, text: str, rarity: Mapping[str, float] | None = None) -> Vector:
+    async def query(self, text: str, rarity: Mapping[str, float]) -> Asked:
         """See Embedder.query; tokens of a word count by `rarity[word]`, words lower-case."""
         run = asyncio.get_running_loop().run_in_executor
         return await run(self._pool, partial(self._query, text[:_LONGEST], rarity))
@@ -65,12 +66,14 @@ class StaticEmbedder:
         ]
         return np.concatenate(done) if done else np.zeros((0, self.dimension), np.float32)
 
-    def _query(self, text: str, rarity: Mapping[str, float] | None) -> Vector:
+    def _query(self, text: str, rarity: Mapping[str, float]) -> Asked:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         rows = self._rows(encoding.ids)
+        plain = weighted = _unit(rows.sum(axis=0))
         if rarity and len(rows):
-            rows = rows * np.array(_weights(text, encoding.offsets, rarity), np.float32)[:, None]
-        return _unit(rows.sum(axis=0))
+            weights = np.array(_weights(text, encoding.offsets, rarity), np.float32)
+            weighted = _unit(weights @ rows)
+        return Asked(weighted=weighted, plain=plain)
 
     def _passages(self, texts: Sequence[str]) -> Vectors:
         cut = [text[:_LONGEST] for text in texts]

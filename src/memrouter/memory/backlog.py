@@ -1,0 +1,104 @@
+"""Gives stored chunks their vectors, in the background: nothing is lost if it never gets to it.
+
+There is no queue. Chunks without a vector are the backlog; words find them meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from memrouter.domain import VaultId
+from memrouter.memory import analysis
+from memrouter.ops.logs import logger
+from memrouter.ports import Embedder, Pending, VaultStore
+
+log = logger(__name__)
+
+BATCH = 256
+"""Chunks embedded and stored at a time; after it, other vaults get their turn."""
+_RETRY_S = (0.5, 2.0, 10.0, 60.0)
+
+
+class Backlog:
+    """Works through vaults one batch each in turn, until all have their vectors."""
+
+    def __init__(
+        self,
+        store: VaultStore,
+        embedder: Embedder,
+        *,
+        on_embedded: Callable[[int], None] = lambda count: None,
+        on_waiting: Callable[[int], None] = lambda vaults: None,
+    ) -> None:
+        """on_embedded and on_waiting are told of chunks embedded and of vaults that wait."""
+        self._store = store
+        self._embedder = embedder
+        self._on_embedded = on_embedded
+        self._on_waiting = on_waiting
+        self._waiting: dict[VaultId, None] = {}
+        self._failures = 0
+        self._wake = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How many vaults wait."""
+        return len(self._waiting)
+
+    def add(self, vault: VaultId) -> None:
+        """Say that a vault has chunks without vectors."""
+        if vault not in self._waiting:
+            self._waiting[vault] = None
+            self._on_waiting(self.waiting)
+        self._wake.set()
+
+    async def sweep(self) -> None:
+        """Add every vault that an earlier process left with chunks without vectors."""
+        async for vault in self._store.backlog():
+            self.add(vault)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._forgiving(self.sweep)
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._forgiving(self._turn)
+
+    async def _turn(self) -> None:
+        vault = next(iter(self._waiting))
+        # Out first, so that a write during the batch puts it back in.
+        del self._waiting[vault]
+        try:
+            done = await self.drain_some(vault)
+        except BaseException:
+            self._waiting[vault] = None
+            raise
+        if done >= BATCH:
+            self._waiting[vault] = None
+        self._failures = 0
+        self._on_waiting(self.waiting)
+
+    async def drain_some(self, vault: VaultId) -> int:
+        """Embed up to BATCH chunks of a vault; return how many."""
+        pending = await self._store.pending(vault, BATCH)
+        if pending:
+            vectors = await self._embedder.passages([passage(chunk) for chunk in pending])
+            ids = [chunk.id for chunk in pending]
+            await self._store.set_vectors(vault, self._embedder.name, ids, vectors)
+            self._on_embedded(len(ids))
+        return len(pending)
+
+    async def _forgiving(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception as e:
+            log.warning("embedding failed, will be tried again", exc_info=e)
+            await asyncio.sleep(_RETRY_S[min(self._failures, len(_RETRY_S) - 1)])
+            self._failures += 1
+
+
+def passage(chunk: Pending) -> str:
+    """What is embedded of a chunk: its text, and its day in words."""
+    return f"({analysis.day(chunk.created)}) {chunk.text}"

@@ -1,0 +1,190 @@
+"""What a prompt and its reply add to a vault: turns that are new, split and analysed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from memrouter.domain import MemoryOptions, NewTurn, Piece, Reply, Role, Scope, Turn
+from memrouter.memory import analysis, chunking, lineage
+from memrouter.memory.settings import MemorySettings
+from memrouter.ports import Place, VaultStore
+
+_MUCH = 20_000  # characters to analyse beyond which the event loop must not wait for it
+_SEARCHED = 8  # turns of a changed history that are tried as places where the known part goes on
+
+_Said = tuple[Role, str, bool]
+"""Role, text, and whether it may be kept."""
+_Places = dict[bytes, Place]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unseen:
+    """A turn that is not stored, and what it follows."""
+
+    role: Role
+    text: str
+    digest: bytes
+    parent: bytes
+    keep: bool
+
+
+class Historian:
+    """Finds out which turns are new. Each turn is stored once, however often it is sent."""
+
+    def __init__(self, store: VaultStore, settings: MemorySettings) -> None:
+        self._store = store
+        self._settings = settings
+
+    async def new_turns(
+        self,
+        scope: Scope,
+        turns: Sequence[Turn],
+        options: MemoryOptions,
+        reply: Reply | None,
+        model: str,
+        now: datetime,
+    ) -> list[NewTurn]:
+        """The turns of prompt and reply that are not stored yet, in order.
+
+        Turns that the request's options exclude come with keep=False, so that a later request
+        that resends them in its history does not bring them in.
+        """
+        said: list[_Said] = [
+            (t.role, t.text, t.memory and options.store_input)
+            for t in turns
+            if t.written and t.role in ("user", "assistant") and t.text.strip()
+        ]
+        sent = len(said)
+        if reply is not None and reply.complete and reply.text.strip():
+            said.append(("assistant", reply.text, options.store_reply))
+        if not said:
+            return []
+        unseen, places = await self._unseen(scope, said, sent, now)
+        if not unseen:
+            return []
+        if sum(len(u.text) for u in unseen if u.keep) > _MUCH:
+            return await asyncio.to_thread(self._built, scope, unseen, places, model, now)
+        return self._built(scope, unseen, places, model, now)
+
+    def pieces(self, text: str, created: datetime) -> tuple[Piece, ...]:
+        """A text as the chunks that are stored."""
+        count = self._settings.count
+        parts = chunking.split(text, self._settings.chunk_tokens, count)
+        return tuple(
+            Piece(text=p, tokens=count(p), terms=analysis.index_terms(p, created)) for p in parts
+        )
+
+    async def _unseen(
+        self, scope: Scope, said: Sequence[_Said], sent: int, now: datetime
+    ) -> tuple[list[_Unseen], _Places]:
+        """What of `said` is not stored, and the places of what is.
+
+        sent  how many of them the client sent; the reply may follow
+        """
+        digests = [lineage.digest(role, text) for role, text, _ in said]
+        root = lineage.root(scope)
+        places = dict(await self._store.known(scope.vault, lineage.chains(root, digests)))
+        at, parent = _follow(0, root, digests, places)
+        if at < sent - 1 or at == 0:  # more is new than the last turn: is the head cut or changed?
+            jumped, end = await self._jump(scope, digests, places, now)
+            if jumped > at:
+                at, parent = jumped, end
+        if at == 1 == sent and not self._fresh(places[parent], now):
+            # The same opening as in an old conversation is a new conversation, not a retry.
+            at, parent = 0, lineage.link(root, now.isoformat().encode())
+        unseen: list[_Unseen] = []
+        while at < len(said):
+            if unseen and at + 1 < sent and len(unseen) <= _SEARCHED:
+                jumped, end = await self._jump(scope, digests[at:], places, now)
+                if jumped > 1:
+                    at, parent = at + jumped, end
+                    continue
+            role, text, keep = said[at]
+            unseen.append(
+                _Unseen(role=role, text=text, digest=digests[at], parent=parent, keep=keep)
+            )
+            parent = lineage.link(parent, digests[at])
+            at += 1
+            at, parent = _follow(at, parent, digests, places)
+        return unseen, places
+
+    async def _jump(
+        self, scope: Scope, digests: Sequence[bytes], places: _Places, now: datetime
+    ) -> tuple[int, bytes]:
+        """The longest known run these turns begin with, anywhere: (turns, chain of its last).
+
+        A run of one turn is believed if it is fresh: people say "yes" more than once.
+        """
+        best, end = 0, b""
+        for chain in await self._store.ends_of(scope, digests[0]):
+            run = [chain, *lineage.chains(chain, digests[1:])]
+            known = await self._store.known(scope.vault, run)
+            length = next((i for i, c in enumerate(run) if c not in known), len(run))
+            if length == 1 and not self._fresh(known[chain], now):
+                continue
+            if length > best:
+                best, end = length, run[length - 1]
+                places.update(known)
+            if best == len(digests):
+                break
+        return best, end
+
+    def _fresh(self, place: Place, now: datetime) -> bool:
+        return (now - place.created).total_seconds() <= self._settings.sticky_s
+
+    def _built(
+        self,
+        scope: Scope,
+        unseen: Sequence[_Unseen],
+        places: Mapping[bytes, Place],
+        model: str,
+        now: datetime,
+    ) -> list[NewTurn]:
+        return list(self._build(scope, unseen, dict(places), model, now))
+
+    def _build(
+        self,
+        scope: Scope,
+        unseen: Sequence[_Unseen],
+        places: _Places,
+        model: str,
+        now: datetime,
+    ) -> Iterator[NewTurn]:
+        for n, turn in enumerate(unseen):
+            chain = lineage.link(turn.parent, turn.digest)
+            before = places.get(turn.parent)
+            conversation = before.conversation if before else scope.conversation or implicit(chain)
+            position = before.position + 1 if before else 0
+            places[chain] = Place(conversation=conversation, position=position, created=now)
+            # Turns of one request keep their order in time.
+            created = now + timedelta(milliseconds=n)
+            yield NewTurn(
+                role=turn.role,
+                text=turn.text if turn.keep else "",
+                created=created,
+                pieces=self.pieces(turn.text, created) if turn.keep else (),
+                session=scope.session,
+                conversation=conversation,
+                position=position,
+                model=model if turn.role == "assistant" else "",
+                chain=chain,
+                parent=turn.parent,
+                digest=turn.digest,
+                keep=turn.keep,
+            )
+
+
+def implicit(chain: bytes) -> str:
+    """The name of a conversation that its client did not name, after its first turn."""
+    return "~" + chain.hex()[:16]
+
+
+def _follow(
+    at: int, parent: bytes, digests: Sequence[bytes], places: Mapping[bytes, Place]
+) -> tuple[int, bytes]:
+    while at < len(digests) and (chain := lineage.link(parent, digests[at])) in places:
+        at, parent = at + 1, chain
+    return at, parent

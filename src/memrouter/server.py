@@ -1,0 +1,66 @@
+"""Runs the app: sockets, workers, signals. The first start happens here, before any worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+# One thread a library: the event loop and the embedder's pool are the threads there are. These
+# must be set before numpy and the tokenizer are loaded.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import uvicorn  # noqa: E402
+
+from memrouter import start  # noqa: E402
+from memrouter.app import open_directory  # noqa: E402
+from memrouter.config import Config  # noqa: E402
+from memrouter.ops import logs  # noqa: E402
+
+
+def serve(config: Config, show: Callable[[str], None]) -> None:
+    """Serve until a stop signal. Raises ConfigError before anything is served."""
+    folder = start.data_folder(config)
+    logs.set_up(config.log_level, config.log_format)
+    started = asyncio.run(_first_step(config))
+    show(start.banner(config, folder, started))
+    if config.workers > 1:
+        _share_metrics(folder)
+    uvicorn.run(
+        "memrouter.app:create",
+        factory=True,
+        host=config.host,
+        port=config.port,
+        workers=config.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(config.stop_timeout_s)),
+        backlog=2048,
+    )
+
+
+async def _first_step(config: Config) -> start.Started:
+    directory = open_directory(config)
+    try:
+        return await start.ensure_account(config, directory)
+    finally:
+        await directory.close()
+
+
+def _share_metrics(folder: Path) -> None:
+    """Let workers add up their metrics in files; what an earlier run left there goes."""
+    shared = folder / "run" / "metrics"
+    shutil.rmtree(shared, ignore_errors=True)
+    shared.mkdir(mode=0o700, parents=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)
