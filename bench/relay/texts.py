@@ -1,7 +1,5 @@
 """Synthetic text of a realistic shape: chat bodies, memories, questions. Pure, seeded."""
 
-# ruff: noqa: SIM905 - word lists read better as text
-
 from __future__ import annotations
 
 import json
