@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import collections
+import concurrent.futures
 import contextlib
 import dataclasses
 import re
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -104,9 +104,8 @@ def _stage_rows(
     before: dict[str, tuple[float, float]], after: dict[str, tuple[float, float]], requests: int
 ) -> list[list[str]]:
     rows: list[tuple[float, list[str]]] = []
-    for stage, (seconds, calls) in after.items():
-        seconds -= before.get(stage, (0, 0))[0]
-        calls -= before.get(stage, (0, 0))[1]
+    for stage, now in after.items():
+        seconds, calls = (x - y for x, y in zip(now, before.get(stage, (0.0, 0.0)), strict=True))
         if calls:
             cells = [f"{calls / requests:.2f}", f"{seconds / calls * 1e6:,.0f}"]
             rows.append((seconds, [stage, *cells, f"{seconds / requests * 1e6:,.0f}"]))
@@ -157,21 +156,13 @@ def _profile(bench: Bench, who: Contender, server: Server, given: argparse.Names
     for kind_of_file, name in (("raw", f"{given.out}.txt"), ("flamegraph", f"{given.out}.svg")):
         target = BUILD / name
         target.unlink(missing_ok=True)
-        failed: list[BenchError] = []
-
-        def spy(kind: str = kind_of_file, file: Path = target) -> None:
-            try:
-                _spy(server, kind, file, given.seconds, given.rate, given.native)
-            except BenchError as e:
-                failed.append(e)
-
-        thread = threading.Thread(target=spy)
-        thread.start()
-        while thread.is_alive():
-            bench.run(who, shape, given.clients, seconds=1)
-        thread.join()
-        if failed:
-            raise failed[0]
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            spied = pool.submit(
+                _spy, server, kind_of_file, target, given.seconds, given.rate, given.native
+            )
+            while not spied.done():
+                bench.run(who, shape, given.clients, seconds=1)
+            spied.result()
     _print_stacks(read_stacks((BUILD / f"{given.out}.txt").read_text()), cpu_us, given.top)
     console.print(f"flame graph: {BUILD / f'{given.out}.svg'}")
 
