@@ -54,12 +54,8 @@ class Sent:
     """The whole value, as `Bearer …`."""
     x_api_key: str = field(default="", repr=False)
     x_goog_api_key: str = field(default="", repr=False)
-    """From the header, or from Gemini's `?key=`."""
-
-    def __bool__(self) -> bool:
-        return bool(
-            self.provider_key or self.authorization or self.x_api_key or self.x_goog_api_key
-        )
+    query_key: str = field(default="", repr=False)
+    """Gemini's `?key=`, which stays in the URL."""
 
 
 def endpoint(path: str) -> str:
@@ -165,8 +161,10 @@ def key_headers(
     header = provider.key_header(dialect)
     if sent.provider_key:
         return (_as_header(sent.provider_key, header),)
-    if sent:
+    if sent.authorization or sent.x_api_key or sent.x_goog_api_key:
         return (_client_header(sent, header),)
+    if sent.query_key:
+        return () if dialect == "gemini" else (_as_header(sent.query_key, header),)
     if key := stored or provider.api_key:
         return (_as_header(key, header),)
     if provider.needs_key:
