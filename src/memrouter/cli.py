@@ -61,7 +61,9 @@ def cli(ctx: click.Context, file: Path | None, data_dir: str | None) -> None:
 @cli.command()
 @click.option("--host", help="Address to listen on [default: 127.0.0.1]; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on [default: 8484].")
-@click.option("--workers", type=click.IntRange(1), help="Processes over the same data [default: 1].")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes over the same data [default: 1]."
+)
 @click.pass_obj
 def serve(
     config: Callable[[], Config], host: str | None, port: int | None, workers: int | None
@@ -76,7 +78,7 @@ def serve(
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
         if value is not None:
             os.environ[PREFIX + name] = str(value)
-    run(config(), lambda text: click.echo(text))
+    run(config(), click.echo)
 
 
 @cli.command()
@@ -116,7 +118,7 @@ def keys_create(config: Callable[[], Config], name: str, account: bool) -> None:
 
     One key a user of your app: each has a vault of its own.
     """
-    from memrouter.edge.auth import hash_key, mask, mint  # noqa: PLC0415
+    from memrouter.edge.auth import digest, masked, mint  # noqa: PLC0415
 
     key = mint()
 
@@ -124,8 +126,8 @@ def keys_create(config: Callable[[], Config], name: str, account: bool) -> None:
         owner = await directory.first_account() or await directory.add_account()
         await directory.add_key(
             owner,
-            hash_key(key),
-            masked=mask(key),
+            digest(key),
+            masked=masked(key),
             name=name,
             now=datetime.now(UTC),
             is_account=account,
@@ -160,7 +162,7 @@ def keys_list(config: Callable[[], Config]) -> None:
 @click.pass_obj
 def keys_rotate(config: Callable[[], Config], id: str) -> None:
     """Give key ID a new secret and print it; its memory stays, the old secret is dead."""
-    from memrouter.edge.auth import hash_key, mask, mint  # noqa: PLC0415
+    from memrouter.edge.auth import digest, masked, mint  # noqa: PLC0415
 
     key = mint()
 
@@ -168,7 +170,7 @@ def keys_rotate(config: Callable[[], Config], id: str) -> None:
         account = await directory.first_account()
         now = datetime.now(UTC)
         if account is None or not await directory.rotate_key(
-            account, KeyId(id), hash_key(key), mask(key), now
+            account, KeyId(id), digest(key), masked(key), now
         ):
             raise _no_key(id)
 

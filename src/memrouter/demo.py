@@ -52,7 +52,9 @@ def run(console: Console) -> bool:
             _show_stored(console, stored)
         console.print("\n[bold]2. The server is stopped and started again.[/bold]\n")
         with _server(env, base):
-            reply = _say(console, "3. Another conversation, with no history sent", base, key, SECOND)
+            reply = _say(
+                console, "3. Another conversation, with no history sent", base, key, SECOND
+            )
         seen = json.loads(provider.requests[-1].body)
         console.print(
             Panel(

@@ -178,7 +178,7 @@ class Piece:
     text: str
     tokens: int
     terms: bytes
-    """Hashed index terms with repetition: uint32, little-endian, as `memory.analysis` makes them."""
+    """Hashed index terms with repetition: uint32, little-endian; see `memory.analysis`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from memrouter import __version__
 from memrouter.config import Config
-from memrouter.edge.auth import hash_key, mask, mint
+from memrouter.edge.auth import digest, masked, mint
 from memrouter.errors import ConfigError
 from memrouter.ports import Directory
 
 _ACCOUNT_KEY = re.compile(r"mk_[A-Za-z0-9_-]{32,}")
-SECRET_FILE = "secret.key"
+SECRET_FILE = "secret.key"  # noqa: S105 - its name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +61,14 @@ async def ensure_account(config: Config, directory: Directory) -> Started:
     now = datetime.now(UTC)
     if config.account_key:
         key = checked_key(config.account_key)
-        await directory.account_with_config_key(hash_key(key), mask(key), now)
+        await directory.account_with_config_key(digest(key), masked(key), now)
         return Started(new_key=None)
     if await directory.first_account() is not None:
         return Started(new_key=None)
     account = await directory.add_account()
     key = mint()
     await directory.add_key(
-        account, hash_key(key), masked=mask(key), name="account", now=now, is_account=True
+        account, digest(key), masked=masked(key), name="account", now=now, is_account=True
     )
     return Started(new_key=key)
 
@@ -105,7 +105,8 @@ where the server was given a provider key (MEMROUTER_PROVIDERS__OPENAI__API_KEY=
   curl
     curl {base}/v1/chat/completions -H 'Authorization: Bearer {key}' \\
       -H 'Content-Type: application/json' \\
-      -d '{{"model": "openai/gpt-5.5", "messages": [{{"role": "user", "content": "My name is Alice"}}]}}'
+      -d '{{"model": "openai/gpt-5.5",
+           "messages": [{{"role": "user", "content": "My name is Alice"}}]}}'
 
   OpenAI SDK
     from openai import OpenAI

@@ -2,16 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Literal
 
+from memrouter.edge import headers as headers_
 from memrouter.errors import BadRequest, TooLarge
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-RawHeaders = Sequence[tuple[bytes, bytes]]
+Surface = Literal["v1", "v3"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """A request's head, as text."""
+
+    method: str
+    path: str
+    """Raw: still percent-encoded."""
+    query: str
+    headers: headers_.Headers
+    surface: Surface = "v1"
+    id: str = ""
+    started_s: float = 0.0
+    """perf_counter when it came."""
+    named: dict[str, str] = field(default_factory=dict)
+    """Header name → first value."""
+    parameters: dict[str, str] = field(default_factory=dict)
+    """Query parameters, decoded; of repeated ones the first."""
+
+
+def read_head(scope: Scope) -> Request:
+    """The head of an HTTP request."""
+    headers = headers_.decode(scope["headers"])
+    query = scope["query_string"].decode("latin-1")
+    named: dict[str, str] = {}
+    for name, value in headers:
+        named.setdefault(name, value)
+    path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+    return Request(
+        method=scope["method"],
+        path=path.partition("?")[0],
+        query=query,
+        headers=headers,
+        id=f"req_{secrets.token_hex(12)}",
+        started_s=perf_counter(),
+        named=named,
+        parameters=headers_.parameters(query) if query else {},
+    )
 
 
 class ClientGone(Exception):
@@ -26,14 +69,9 @@ def too_large(limit: int) -> TooLarge:
     )
 
 
-def header(headers: RawHeaders, name: bytes) -> bytes | None:
-    """The first header of this lower-case name."""
-    return next((value for key, value in headers if key == name), None)
-
-
-async def read_body(headers: RawHeaders, receive: Receive, limit: int) -> bytes:
+async def read_body(request: Request, receive: Receive, limit: int) -> bytes:
     """The whole request body. Raises TooLarge past `limit` bytes, ClientGone if it breaks off."""
-    length = header(headers, b"content-length")
+    length = request.named.get("content-length")
     if length is not None:
         if not length.isdigit():
             raise BadRequest("Content-Length is not a number", "Leave it to your HTTP client")

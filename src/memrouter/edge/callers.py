@@ -1,13 +1,17 @@
-"""Who is calling: from a memory key to an account, its rights and a vault."""
+"""Who is calling, and which memory is theirs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from memrouter.domain import AccountId, KeyRecord, VaultId
-from memrouter.edge.auth import Credentials, hash_key
-from memrouter.errors import Forbidden, Unauthorized
+from memrouter.domain import AccountId, KeyRecord, Scope, VaultId
+from memrouter.edge import auth, controls
+from memrouter.edge.asgi import Request
+from memrouter.edge.controls import Controls
+from memrouter.errors import Forbidden
 from memrouter.ports import Directory
+
+_SEEN_LIMIT = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +19,7 @@ class Caller:
     """A known, unrevoked key, and what came with it."""
 
     key: KeyRecord
-    credentials: Credentials
+    shown: auth.Shown
 
     @property
     def account(self) -> AccountId:
@@ -26,26 +30,56 @@ class Caller:
         if not self.key.is_account:
             raise Forbidden(
                 f"This memory key may not {what}",
-                "Use the account key; keys that it minted open one user's memory only",
+                "Use the account key; a key that it minted opens one user's memory only",
             )
 
 
 class Callers:
-    """Identifies callers. A wrong key costs the same work as a right one."""
+    """Identifies callers and finds their vaults."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        user_headers: tuple[str, ...] = (),
+        session_headers: tuple[str, ...] = (),
+    ) -> None:
+        """The headers are those by which an account key may name user and session on /v1."""
         self._directory = directory
+        self._user_headers = user_headers
+        self._session_headers = session_headers
 
-    async def identify(self, credentials: Credentials) -> Caller:
-        """The caller with these credentials. Raises Unauthorized."""
-        record = await self._directory.key(hash_key(credentials.key))
-        if record is None or record.revoked is not None:
-            raise Unauthorized(
-                "Invalid memory key",
-                "Send a key made by POST /v1/keys or `memrouter keys create`; "
-                "a rotated or revoked key is dead",
-            )
-        return Caller(key=record, credentials=credentials)
+    @property
+    def own_headers(self) -> tuple[str, ...]:
+        """Configured headers that no provider may see."""
+        return (*self._user_headers, *self._session_headers)
+
+    async def identify(self, request: Request) -> Caller:
+        """The caller of a request. Raises Unauthorized."""
+        shown = auth.find(request.headers, request.parameters, v3=request.surface == "v3")
+        return Caller(key=await auth.authenticate(self._directory, shown), shown=shown)
+
+    def session_headers(self, caller: Caller) -> tuple[str, ...]:
+        """Further headers that may name the session, for this caller."""
+        return self._session_headers if caller.key.is_account else ()
+
+    async def scope(
+        self, caller: Caller, request: Request, asked: Controls, thread: str | None = None
+    ) -> Scope:
+        """Where the caller's request reads and writes.
+
+        thread  an agent's own id of its conversation, which counts if ours is not given
+        raises  BadRequest for an absurd id
+        """
+        user = ""
+        if caller.key.is_account:
+            user = controls.user_id(request.named, names=self._user_headers)
+        conversation = asked.conversation or (thread or "")[:_SEEN_LIMIT]
+        return Scope(
+            vault=await self.vault(caller, user),
+            session=asked.session,
+            conversation=conversation,
+        )
 
     async def vault(self, caller: Caller, user: str) -> VaultId:
         """The vault of a user that an account key names; the key's own where it names none."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from memrouter.domain import Recall
+from memrouter.edge.asgi import Surface
 from memrouter.edge.respond import header_value
 
-Surface = Literal["v1", "v3"]
 Header = tuple[bytes, bytes]
 
 

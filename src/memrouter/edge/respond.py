@@ -57,9 +57,7 @@ async def send_error(
     send: Send, error: MemrouterError, wire: WireFormat | None = None, headers: Headers = ()
 ) -> None:
     """Send an error of ours."""
-    await send_json(
-        send, error.status, error_body(error, wire), [*error_headers(error), *headers]
-    )
+    await send_json(send, error.status, error_body(error, wire), [*error_headers(error), *headers])
 
 
 def printable(text: str) -> str:

@@ -1,11 +1,10 @@
 """Memory around one exchange: plan what to inject before it, commit what was said after it.
 
-The I/O shell of the pure modules beside it. Memory fails open, in one place: `plan_or_nothing`.
+The I/O shell of the pure modules beside it. It may raise; `forgive.attempt` is around it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -19,15 +18,11 @@ from memrouter.domain import (
     Scope,
     Turn,
 )
-from memrouter.errors import MemrouterError
 from memrouter.memory import context, lineage, query, sticky
 from memrouter.memory.finder import Finder, Found
 from memrouter.memory.historian import Historian
 from memrouter.memory.settings import MemorySettings
-from memrouter.ops.logs import logger
 from memrouter.ports import Clock, Stored, VaultStore
-
-log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,18 +93,6 @@ class Memory:
         )
         return self._with_block(plan, keys[asks[-1]], asks[-1], found)
 
-    async def plan_or_nothing(
-        self, scope: Scope, turns: tuple[Turn, ...], options: MemoryOptions
-    ) -> Plan:
-        """As `plan`; if that fails or takes too long, a plan that injects nothing: we fail open."""
-        try:
-            async with asyncio.timeout(self._settings.recall_timeout_s):
-                return await self.plan(scope, turns, options)
-        except Exception as e:
-            log.warning("recall failed open", exc_info=e, vault=scope.vault)
-            recall = Recall(error=failure(e))
-            return Plan(scope=scope, turns=turns, options=options, recall=recall)
-
     async def commit(self, plan: Plan, reply: Reply | None, model: str = "") -> Stored:
         """Store what the exchange added, in one transaction; see Historian.new_turns."""
         now = self._clock.now()
@@ -166,11 +149,3 @@ def _replayed(standing: sticky.Replay) -> Recall:
         blocks={i: block.text for i, block in standing.blocks.items() if block.text},
         tokens=sum(block.tokens for block in standing.blocks.values()),
     )
-
-
-def failure(error: BaseException) -> str:
-    """What an answer's header may say of a failure: its name, and our own words for it."""
-    if isinstance(error, TimeoutError):
-        return "recall took longer than its time budget"
-    name = type(error).__name__
-    return f"{name}: {error}" if isinstance(error, MemrouterError) else name

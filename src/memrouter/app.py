@@ -1,0 +1,185 @@
+"""The only place that plugs things together; start and stop order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.routing import Router
+
+from memrouter import start
+from memrouter.config import Config, load
+from memrouter.domain import Scope
+from memrouter.edge.account_api import AccountApi
+from memrouter.edge.callers import Callers
+from memrouter.edge.memory_api import MemoryApi
+from memrouter.edge.ops_api import OpsApi
+from memrouter.edge.relay import Relay, RelaySettings
+from memrouter.edge.routes import Edge
+from memrouter.edge.targets import Targets
+from memrouter.embed.static import StaticEmbedder
+from memrouter.memory.backlog import Backlog
+from memrouter.memory.engine import Memory
+from memrouter.memory.finder import Finder
+from memrouter.memory.historian import Historian
+from memrouter.memory.settings import MemorySettings
+from memrouter.ops import logs
+from memrouter.ops.metrics import Metrics
+from memrouter.ports import Clock, Directory, Embedder, Stored, Upstream, VaultStore
+from memrouter.store.sqlite.directory import SqliteDirectory
+from memrouter.store.sqlite.vaults import SqliteVaultStore
+from memrouter.tokens import estimate
+from memrouter.upstream import providers
+from memrouter.upstream.client import HttpUpstream
+from memrouter.wire.openai_chat import OpenAIChat
+
+FLOOR = 0.35
+"""Relevance under which nothing is injected; see docs/decisions/."""
+
+
+class SystemClock:
+    """The machine's clock. Implements ports.Clock."""
+
+    def now(self) -> datetime:
+        """See Clock.now."""
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a configuration chooses."""
+
+    config: Config
+    folder: Path
+    store: VaultStore
+    directory: Directory
+    embedder: Embedder
+    upstream: Upstream
+    providers: providers.Providers
+    clock: Clock
+
+    async def close(self) -> None:
+        """Close what holds files and connections."""
+        await self.upstream.close()
+        await self.store.close()
+        await self.directory.close()
+
+
+def open_directory(config: Config) -> Directory:
+    """The directory of accounts and keys."""
+    return SqliteDirectory(start.data_folder(config))
+
+
+def build(config: Config, folder: Path) -> Parts:
+    """Choose and make the parts; opens no connection yet."""
+    return Parts(
+        config=config,
+        folder=folder,
+        store=SqliteVaultStore(
+            folder,
+            open_vaults=config.open_vaults,
+            cache_bytes=config.vector_cache_mb << 20,
+        ),
+        directory=SqliteDirectory(folder),
+        embedder=StaticEmbedder(config.embedder_threads),
+        upstream=HttpUpstream(
+            connect_timeout_s=config.connect_timeout_s, read_timeout_s=config.read_timeout_s
+        ),
+        providers=providers.table(config.providers, config.default_provider),
+        clock=SystemClock(),
+    )
+
+
+def create() -> Edge:
+    """The ASGI application, configured by the environment; each worker calls this once."""
+    config = load(os.environ, _file(os.environ.get("MEMROUTER_CONFIG")))
+    logs.set_up(config.log_level, config.log_format)
+    return create_with(build(config, start.data_folder(config)))
+
+
+def _file(name: str | None) -> Path | None:
+    return Path(name) if name else None
+
+
+def create_with(parts: Parts) -> Edge:
+    """The ASGI application over these parts."""
+    config = parts.config
+    metrics = Metrics()
+    backlog = Backlog(
+        parts.store,
+        parts.embedder,
+        on_embedded=metrics.embedded.inc,
+        on_waiting=metrics.backlog.set,
+    )
+
+    def on_stored(scope: Scope, stored: Stored) -> None:
+        if stored.chunks:
+            backlog.add(scope.vault)
+
+    settings = MemorySettings(
+        budgets=config.density.budgets(),
+        zone=config.zone(),
+        count=estimate,
+        sticky_s=config.sticky_s,
+        chunk_tokens=config.chunk_tokens,
+    )
+    finder = Finder(parts.store, parts.embedder, floor=FLOOR)
+    historian = Historian(parts.store, settings)
+    memory = Memory(parts.store, finder, historian, parts.clock, settings, on_stored=on_stored)
+    callers = Callers(
+        parts.directory,
+        user_headers=config.user_headers,
+        session_headers=config.session_headers,
+    )
+    relay = Relay(
+        callers,
+        memory,
+        parts.upstream,
+        Targets(parts.providers),
+        metrics,
+        RelaySettings(
+            max_body_bytes=config.max_body_bytes,
+            recall_timeout_s=config.recall_timeout_s,
+            commit_timeout_s=config.commit_timeout_s,
+        ),
+    )
+    life = _Life(parts, relay, backlog)
+    own = Router(
+        routes=[
+            *OpsApi(parts.store, parts.embedder, backlog, metrics, lambda: life.stopping).routes(),
+            *AccountApi(callers, parts.directory, parts.clock).routes(),
+            *MemoryApi(callers, parts.store, finder, parts.clock).routes(),
+        ],
+        redirect_slashes=False,
+        lifespan=life.lived,
+    )
+    return Edge(relay, {"/v1/chat/completions": OpenAIChat()}, own, metrics)
+
+
+class _Life:
+    """Start and stop order: the backlog works while requests are served; commits end before it."""
+
+    def __init__(self, parts: Parts, relay: Relay, backlog: Backlog) -> None:
+        self._parts = parts
+        self._relay = relay
+        self._backlog = backlog
+        self.stopping = False
+
+    @asynccontextmanager
+    async def lived(self, _app: Any) -> AsyncIterator[None]:
+        """For the lifespan of the server."""
+        working = asyncio.create_task(self._backlog.run())
+        try:
+            yield
+        finally:
+            self.stopping = True
+            await self._relay.drain()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            await self._parts.close()
