@@ -104,7 +104,7 @@ def _port(text: str | None, scheme: str) -> int:
 def _entry(text: str) -> tuple[str, int | None]:
     """Host and port of an entry of the configuration; the port is None if it names none."""
     bare = re.sub(r"^https?://", "", text.strip(), flags=re.IGNORECASE).rstrip("/")
-    if _address(bare) is not None and ":" in bare:
+    if ":" in bare and not bare.startswith("[") and _address(bare) is not None:
         bare = f"[{bare}]"
     try:
         host, port = parse_authority(bare, "https")
