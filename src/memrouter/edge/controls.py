@@ -217,7 +217,8 @@ def _identifier(value: Any, name: str) -> str:
         value = str(value)
     if not isinstance(value, str):
         raise BadRequest(f"{name} is {_shown(value)}", "Use a string")
-    return identifier(header_text(value) if name.startswith("x-") else value, name)
+    # Only headers have hyphens in their names, and bytes instead of characters in their values.
+    return identifier(header_text(value) if "-" in name else value, name)
 
 
 def _one_of(value: Any, name: str, allowed: Mapping[str, _T]) -> _T:
