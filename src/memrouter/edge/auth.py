@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from memrouter.domain import KeyRecord, Mode
-from memrouter.edge.headers import Headers
+from memrouter.edge.headers import CREDENTIALS, Headers
 from memrouter.errors import Unauthorized
 from memrouter.ports import Directory
 from memrouter.upstream.target import Sent
@@ -23,6 +23,7 @@ KEY = re.compile(r"mk_[A-Za-z0-9_-]{32,200}")
 
 _CARRIERS = ("x-memory-key",)
 _V3_CARRIERS = ("x-memory-key", "x-supermemory-api-key", "x-supermemory--api-key")
+_CREDENTIALS = CREDENTIALS.union(_V3_CARRIERS, ["x-provider-key"])
 _HOW = "Send it as `Authorization: Bearer mk_…`, `x-api-key: mk_…` or `X-Memory-Key: mk_…`"
 _HOW_V3 = "Send it as `x-supermemory-api-key: mk_…`, and the provider's key where its SDK puts it"
 
@@ -49,7 +50,8 @@ def find(headers: Headers, query: Mapping[str, str], *, v3: bool = False) -> Sho
     """
     values: dict[str, str] = {}
     for name, value in headers:
-        values.setdefault(name, value.strip())
+        if name in _CREDENTIALS:
+            values.setdefault(name, value.strip())
     carriers = _V3_CARRIERS if v3 else _CARRIERS
     bearers = {
         "authorization": values.get("authorization", ""),

@@ -65,6 +65,14 @@ _LIMIT_NAMES = (
 _CONVERSATION_NAMES: Names = ((), (), ("x-sm-conversation-id",))
 _SESSION_NAMES = (("session_id",), ("session_id",), ("x-session-id",))
 _EMBEDDING_NAMES = (("embeddings",), (), ("x-embedding-model",))
+_HEADER_NAMES = frozenset(
+    name
+    for _, _, in_headers in (
+        *(_MODE_NAMES, _INPUT_NAMES, _REPLY_NAMES, _DENSITY_NAMES, _LIMIT_NAMES),
+        *(_SESSION_NAMES, _CONVERSATION_NAMES, _EMBEDDING_NAMES),
+    )
+    for name in in_headers
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +108,15 @@ def read(
     session_headers  further headers that may name the session, where the key may use them
     raises           BadRequest that names the allowed values
     """
-    sources = (body or {}, query, headers)
+    ours = BODY_FIELDS.intersection(body) if body else frozenset()
+    names = _HEADER_NAMES.union(session_headers) if session_headers else _HEADER_NAMES
+    sources: Sources = (
+        {name: body[name] for name in ours} if body else {},
+        query,
+        {name: headers[name] for name in names.intersection(headers)},
+    )
+    if not any(sources):
+        return _UNASKED[suffix]
     mode = _mode(sources) or suffix or Mode.ON
     limit = _first(sources, _LIMIT_NAMES, _limit)
     stores_input = mode.stores and all(_said(sources, _INPUT_NAMES, _boolean))
@@ -123,8 +139,17 @@ def read(
         session=_first(sources, session_names, _identifier) or "",
         conversation=_first(sources, _CONVERSATION_NAMES, _identifier) or "",
         embedding=_first(sources, _EMBEDDING_NAMES, _identifier) or "",
-        fields=BODY_FIELDS.intersection(body) if body else frozenset(),
+        fields=ours,
     )
+
+
+_UNASKED: dict[Mode | None, Controls] = {
+    suffix: Controls(
+        options=MemoryOptions(recall=mode.recalls, store_input=mode.stores, store_reply=mode.stores)
+    )
+    for suffix, mode in ((None, Mode.ON), *((mode, mode) for mode in Mode))
+}
+"""What is meant where only the key says anything."""
 
 
 def user_id(
@@ -168,9 +193,10 @@ def _both(modes: list[Mode]) -> Mode:
 def _said(sources: Sources, names: Names, reader: Callable[[Any, str], _T]) -> list[_T]:
     """What the most specific source that says anything says, by all of its names."""
     for source, called in zip(sources, names, strict=True):
-        said = [reader(source[name], name) for name in called if _given(source, name)]
-        if said:
-            return said
+        if source:
+            said = [reader(source[name], name) for name in called if _given(source, name)]
+            if said:
+                return said
     return []
 
 
