@@ -26,11 +26,23 @@ _UNITS = (
     ("minute", 60),
 )
 
-_TAG = re.compile(r"<(?=\s*/?\s*memory[\s_-]*context)", re.IGNORECASE)
+# Shows nothing, so it may stand between the letters of a tag or a mark and hide it from a search.
+_UNSEEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff"
+)
+
+
+def _hidden(word: str) -> str:
+    return f"[{_UNSEEN}]*".join(word)
+
+
+_TAG = re.compile(
+    rf"<(?=[\s/\\{_UNSEEN}]*{_hidden('memory')}[\s_{_UNSEEN}-]*{_hidden('context')})", re.IGNORECASE
+)
+_MARK = re.compile(rf"\[(?=[\s{_UNSEEN}]*{_hidden('memory')}[{_UNSEEN}]*(?!\w))", re.IGNORECASE)
 _LINE = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-_MARK = re.compile(r"\[(?=\s*MEMORY\b)", re.IGNORECASE)
-# Characters that show nothing but would hide a tag or a mark from the patterns above.
-_INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f]")
 
 
 def age(created: datetime, now: datetime) -> str:
@@ -54,12 +66,11 @@ def inert(text: str) -> str:
     """The text, unable to close the block, open another or pass for a line of ours.
 
     Lines after the first are indented, so that only ours start at the margin; the brackets that
-    would begin a tag or a mark of ours become look-alikes. Nothing else changes.
+    would begin a tag or a mark of ours become look-alikes; control characters, which providers
+    may refuse, go. Nothing else changes.
     """
-    visible = _INVISIBLE.sub("", text) if _INVISIBLE.search(text) else text
-    visible = _TAG.sub("\u2039", visible)
-    visible = _MARK.sub("(", visible)
-    return _LINE.sub("\n  ", visible.strip())
+    clean = _CONTROL.sub("", text.strip())
+    return _LINE.sub("\n  ", _MARK.sub("(", _TAG.sub("\u2039", clean)))
 
 
 def line(chunk: Chunk, now: datetime, zone: tzinfo) -> str:
