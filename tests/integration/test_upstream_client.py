@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from memrouter.domain import Target
 from memrouter.errors import BadRequest, UpstreamError, UpstreamRefused, UpstreamTimeout
@@ -65,11 +73,11 @@ class Provider:
 
 
 @asynccontextmanager
-async def provider(handler: Handler) -> AsyncIterator[Provider]:
+async def provider(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[Provider]:
     it = Provider(handler)
-    server = await asyncio.start_server(it.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(it.serve, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
-    it.url = f"http://127.0.0.1:{port}"
+    it.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
     try:
         yield it
     finally:
@@ -328,6 +336,49 @@ async def test_tls_to_a_plain_server(upstream: HttpUpstream) -> None:
         target = Target(provider="openai", url=it.url.replace("http:", "https:") + "/v1")
         with pytest.raises(UpstreamError, match="openai cannot be reached"):
             await upstream.send("POST", target, [], b"{}")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate and key for api.example, which vouches for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "api.example")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("api.example")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "api.example.pem"
+    path.write_bytes(
+        made.public_bytes(Encoding.PEM)
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return path
+
+
+async def test_tls_is_for_the_host_that_was_named(certificate: Path) -> None:
+    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    served.load_cert_chain(certificate)
+    asked: list[str | None] = []
+    served.sni_callback = lambda _socket, name, _context: asked.append(name)
+    trusted = ssl.create_default_context(cafile=certificate)
+    async with provider(echo, served) as it:
+        target = Target(provider="x", url=it.url.replace("127.0.0.1", "api.example") + "/v1")
+        upstream = HttpUpstream(resolver=Names(["127.0.0.1"]), tls=trusted)
+        got = await body(await upstream.send("POST", target, [], b"{}"))
+        assert asked == ["api.example"]
+        assert b"\r\nhost: api.example:" in got
+        with pytest.raises(UpstreamError, match="its certificate is not trusted"):
+            await upstream.send("POST", it.target(), [], b"{}")  # no certificate for an address
+        await upstream.close()
+        wary = HttpUpstream(resolver=Names(["127.0.0.1"]))
+        with pytest.raises(UpstreamError, match="its certificate is not trusted"):
+            await wary.send("POST", target, [], b"{}")
+        await wary.close()
 
 
 async def test_silence_before_the_answer_times_out(upstream: HttpUpstream) -> None:

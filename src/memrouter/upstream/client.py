@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
+import ssl
 from collections.abc import AsyncIterator, Sequence
 
 import aiohttp
@@ -53,8 +54,15 @@ class _Protocol(ResponseHandler):
 class _Connector(aiohttp.TCPConnector):
     """A pool of connections that speak `_Protocol`."""
 
-    def __init__(self, resolver: AbstractResolver, keepalive_s: float, dns_ttl_s: int) -> None:
+    def __init__(
+        self,
+        resolver: AbstractResolver,
+        keepalive_s: float,
+        dns_ttl_s: int,
+        tls: ssl.SSLContext | None,
+    ) -> None:
         super().__init__(
+            ssl=tls or True,
             limit=0,
             keepalive_timeout=keepalive_s,
             ttl_dns_cache=dns_ttl_s,
@@ -130,6 +138,7 @@ class HttpUpstream:
     dns_ttl_s          how long the addresses of a host are remembered
     proxy              URL of an HTTP proxy for every call; the environment's is never used
     resolver           how names become addresses; None for the system's way
+    tls                whom to trust; None for the system's authorities
     """
 
     def __init__(
@@ -141,6 +150,7 @@ class HttpUpstream:
         dns_ttl_s: int = 60,
         proxy: str = "",
         resolver: AbstractResolver | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_s)
         self._read_timeout_s = read_timeout_s
@@ -148,6 +158,7 @@ class HttpUpstream:
         self._dns_ttl_s = dns_ttl_s
         self._proxy = URL(proxy) if proxy else None
         self._resolver = resolver
+        self._tls = tls
         self._connectors: dict[bool, _Connector] = {}
         self._origins: dict[tuple[str, bool], ClientRequest] = {}
         self._answers: set[HttpAnswer] = set()
@@ -220,6 +231,7 @@ class HttpUpstream:
                 GuardedResolver(resolver) if guarded else resolver,
                 self._keepalive_s,
                 self._dns_ttl_s,
+                self._tls,
             )
         return connector
 

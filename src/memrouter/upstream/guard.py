@@ -26,10 +26,12 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Raises UpstreamRefused if no address is left."""
+        """Raises UpstreamRefused if no address is left, OSError if there was none."""
         found = await self._resolver.resolve(host, port, family)
         public = [result for result in found if is_public(result["host"])]
-        if found and not public:
+        if not found:
+            raise OSError(None, "no address")  # the connector expects at least one
+        if not public:
             raise UpstreamRefused(f"{host} is not on the public internet", _HINT)
         return public
 
