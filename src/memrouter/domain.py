@@ -47,6 +47,8 @@ class Turn:
     """Ids of the tool calls whose results it holds."""
     glued: bool = False
     """Whether it must stay with the message after it, as a reasoning item with its call."""
+    signed: bool = False
+    """Whether its provider accepts it only after the very messages that it was made after."""
 
     @property
     def storable(self) -> bool:

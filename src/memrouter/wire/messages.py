@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Raw
 
 from memrouter.domain import Json
 from memrouter.wire import raw
 from memrouter.wire.format import RawBody
+
+Edit = Callable[[dict[str, Raw], str], bool]
+"""Puts a text in front of the text of a message, given as its fields; False if it has no place."""
 
 
 def messages_of(body: RawBody, field: str) -> list[Raw] | None:
@@ -19,7 +22,7 @@ def messages_of(body: RawBody, field: str) -> list[Raw] | None:
     return raw.split_array(value)
 
 
-def with_messages(body: RawBody, field: str, messages: Sequence[Raw]) -> RawBody:
+def with_messages(body: RawBody, field: str, messages: Iterable[Raw]) -> RawBody:
     """The body with these messages in the place of its own."""
     return {**body, field: Raw(raw.join_array(messages))}
 
@@ -27,9 +30,8 @@ def with_messages(body: RawBody, field: str, messages: Sequence[Raw]) -> RawBody
 def strip(body: RawBody, field: str, fields: frozenset[str]) -> RawBody:
     """Without these top-level fields, and without `memory` on single messages."""
     body = {name: value for name, value in body.items() if name not in fields}
-    value = bytes(body.get(field, b""))
-    # An escaped name would hide from the first look.
-    if b'"memory"' not in value and b"\\u00" not in value:
+    value = body.get(field)
+    if value is None or not _may_say_memory(bytes(value)):
         return body
     messages = messages_of(body, field)
     if messages is None:
@@ -41,13 +43,16 @@ def strip(body: RawBody, field: str, fields: frozenset[str]) -> RawBody:
 
 
 def _without_memory(message: Raw) -> Raw:
-    text = bytes(message)
-    if text[:1] != b"{" or (b'"memory"' not in text and b"\\u00" not in text):
+    if raw.first_byte(message) != "{" or not _may_say_memory(bytes(message)):
         return message
     fields = raw.split_object(message)
     if fields.pop("memory", None) is None:
         return message
     return Raw(raw.join_object(fields))
+
+
+def _may_say_memory(text: bytes) -> bool:
+    return b'"memory"' in text or b"\\u00" in text  # an escaped name hides from the first look
 
 
 def keep(body: RawBody, field: str, indexes: Sequence[int]) -> RawBody:
@@ -59,21 +64,45 @@ def keep(body: RawBody, field: str, indexes: Sequence[int]) -> RawBody:
     return with_messages(body, field, kept)
 
 
-def in_front_of_parts(
-    parts: Raw,
-    part: Raw,
-    written: Callable[[Json], bool],
-    leading: Callable[[Json], bool] = lambda _: False,
+def inject(body: RawBody, field: str, blocks: Mapping[int, str], edit: Edit) -> RawBody:
+    """With each text in front of the text of the message at its index, and a blank line between."""
+    messages = messages_of(body, field)
+    if not messages or not blocks:
+        return body
+    for i, context in blocks.items():
+        if 0 <= i < len(messages) and raw.first_byte(messages[i]) == "{":
+            fields = raw.split_object(messages[i])
+            if edit(fields, f"{context}\n\n"):
+                messages[i] = Raw(raw.join_object(fields))
+    return with_messages(body, field, messages)
+
+
+def lead(body: RawBody, field: str, leading: Callable[[Json], bool], new: list[Raw]) -> RawBody:
+    """With `new` in front of the first message that is not `leading`."""
+    messages = messages_of(body, field)
+    if messages is None or not new:
+        return body
+    at = next((i for i, m in enumerate(messages) if not leading(read(m))), len(messages))
+    return with_messages(body, field, [*messages[:at], *new, *messages[at:]])
+
+
+def read(message: Raw) -> Json:
+    """A message decoded; {} if it is no object."""
+    return raw.parse(bytes(message)) if raw.first_byte(message) == "{" else {}
+
+
+def put_first(
+    parts: Raw, part: Raw, written: Callable[[Json], bool], fixed: Callable[[Json], bool]
 ) -> Raw:
     """An array of parts with `part` in front of the first that its author wrote.
 
     written  whether a part holds text that the author of the message wrote
-    leading  whether a part must stay ahead where no part is written, as tool results
+    fixed    whether a part must stay ahead where none is written, as tool results
     """
     items = raw.split_array(parts)
-    decoded = [raw.parse(bytes(i)) if raw.first_byte(i) == "{" else {} for i in items]
+    decoded = list(map(read, items))
     at = next((i for i, item in enumerate(decoded) if written(item)), None)
     if at is None:
-        at = next((i for i, item in enumerate(decoded) if not leading(item)), len(items))
+        at = next((i for i, item in enumerate(decoded) if not fixed(item)), len(items))
     items.insert(at, part)
     return Raw(raw.join_array(items))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Raw
 
-from memrouter import tokens
 from memrouter.domain import Json, Role, Turn, Usage
 from memrouter.wire import chores, messages, raw
 from memrouter.wire.format import RawBody, ReplyReader
-from memrouter.wire.media import Medium, joined
 from memrouter.wire.reading import (
     count_in,
     list_in,
@@ -19,9 +17,11 @@ from memrouter.wire.reading import (
     objects_in,
     require_objects,
     text_in,
+    thread_in,
 )
 from memrouter.wire.replies import Draft, StreamReader, WholeReader
-from memrouter.wire.written import assistant_text, user_text
+from memrouter.wire.turns import Found, Medium, turns_of
+from memrouter.wire.written import user_text
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -29,13 +29,12 @@ _ROLES: dict[str, Role] = {
     "user": "user",
     "assistant": "assistant",
 }
-_AUTHORS = {"user": user_text, "assistant": assistant_text}
 _MEDIA = {
-    "image_url": (Medium.IMAGE, tokens.IMAGE_TOKENS),
-    "input_audio": (Medium.AUDIO, tokens.AUDIO_TOKENS),
-    "video_url": (Medium.VIDEO, tokens.FILE_TOKENS),
-    "file": (Medium.FILE, tokens.FILE_TOKENS),
-    "document_url": (Medium.FILE, tokens.FILE_TOKENS),  # Mistral
+    "image_url": Medium.IMAGE,
+    "input_audio": Medium.AUDIO,
+    "video_url": Medium.VIDEO,
+    "file": Medium.FILE,
+    "document_url": Medium.FILE,  # Mistral
 }
 
 
@@ -62,40 +61,37 @@ class OpenAIChat:
         return False
 
     def conversation(self, body: Json) -> str | None:
-        return None
+        return thread_in(body)
 
     def chore(self, body: Json) -> bool:
-        return chores.is_chore(self.turns(body), "")
+        told: list[str] = []
+        asked = ""
+        for message in list_in(body, "messages"):
+            role = _ROLES.get(text_in(message, "role"))
+            if role == "system":
+                told += _texts(message)[:1]
+            elif role == "user":
+                asked = next(reversed(_texts(message)), "")
+        return chores.is_chore(told, asked)
 
     def system_text(self, body: Json) -> str:
         return ""
 
     def turns(self, body: Json) -> tuple[Turn, ...]:
-        return tuple(map(_turn, list_in(body, "messages")))
+        return turns_of(list(map(_found, list_in(body, "messages"))))
 
     def strip(self, body: RawBody, fields: frozenset[str]) -> RawBody:
         return messages.strip(body, "messages", fields)
 
     def inject(self, body: RawBody, blocks: Mapping[int, str], model: str | None) -> RawBody:
-        items = messages.messages_of(body, "messages")
-        if not items or not blocks:
-            return body
-        for i, context in blocks.items():
-            if 0 <= i < len(items) and raw.first_byte(items[i]) == "{":
-                items[i] = _with_context(items[i], f"{context}\n\n")
-        return messages.with_messages(body, "messages", items)
+        return messages.inject(body, "messages", blocks, _put_in_front)
 
     def keep(self, body: RawBody, indexes: Sequence[int]) -> RawBody:
         return messages.keep(body, "messages", indexes)
 
     def lead(self, body: RawBody, turns: Sequence[Turn]) -> RawBody:
-        items = messages.messages_of(body, "messages")
-        if items is None or not turns:
-            return body
-        roles = (text_in(raw.parse(bytes(i)), "role") for i in items if raw.first_byte(i) == "{")
-        at = next((i for i, role in enumerate(roles) if _ROLES.get(role) != "system"), len(items))
-        items[at:at] = [raw.encode({"role": t.role, "content": t.text}) for t in turns]
-        return messages.with_messages(body, "messages", items)
+        new = [raw.encode({"role": t.role, "content": t.text}) for t in turns]
+        return messages.lead(body, "messages", _is_system, new)
 
     def reader(self, *, streamed: bool) -> ReplyReader:
         return StreamReader(_read_event) if streamed else WholeReader(_read_body)
@@ -104,80 +100,71 @@ class OpenAIChat:
         return {"error": message, "hint": hint}
 
 
-def _turn(message: Any) -> Turn:
-    role = _ROLES.get(text_in(message, "role"), "tool")
-    author = _AUTHORS.get(role)
-    pieces = list(_pieces(message))
-    read = author or str
-    text = (
-        "" if role == "tool" else joined(p if isinstance(p, Medium) else read(p) for p, _ in pieces)
-    )
-    calls = dict(_calls(message))
-    return Turn(
-        role=role,
-        text=text,
-        written=author is not None and bool(text.strip()),
-        memory=not isinstance(message, dict) or message.get("memory") is not False,
-        tokens=tokens.MESSAGE_TOKENS
-        + sum(count for _, count in pieces)
-        + sum(calls.values())
-        + tokens.estimate(text_in(message, "reasoning_content")),
-        calls=tuple(calls),
-        answers=tuple(_answers(message)),
-    )
+def _is_system(message: Json) -> bool:
+    return _ROLES.get(text_in(message, "role")) == "system"
 
 
-def _calls(message: Any) -> Iterator[tuple[str, int]]:
-    """Ids of the tool calls of a message, each with its tokens."""
-    for call in objects_in(message, "tool_calls"):
-        yield text_in(call, "id"), _call_tokens(object_in(call, "function"))
-    if legacy := object_in(message, "function_call"):
-        yield f"function {text_in(legacy, 'name')}", _call_tokens(legacy)
-
-
-def _call_tokens(function: Json) -> int:
-    written = text_in(function, "name"), text_in(function, "arguments")
-    return tokens.CALL_TOKENS + sum(map(tokens.estimate, written))
-
-
-def _answers(message: Any) -> Iterator[str]:
-    if answered := text_in(message, "tool_call_id"):
-        yield answered
-    if text_in(message, "role") == "function":
-        yield f"function {text_in(message, 'name')}"
-
-
-def _pieces(message: Any) -> Iterator[tuple[str | Medium, int]]:
-    """Texts and media of a message, each with its tokens."""
+def _texts(message: Any) -> list[str]:
     if content := text_in(message, "content"):
-        yield content, tokens.estimate(content)
-        return
-    for part in objects_in(message, "content"):
+        return [content]
+    return [t for part in objects_in(message, "content") if (t := _text_of(part))]
+
+
+def _text_of(part: Json) -> str:
+    return text_in(part, "text") if part.get("type") == "text" else ""
+
+
+def _found(message: Any) -> Found:
+    name = text_in(message, "role")
+    found = Found(_ROLES.get(name, "tool"), message)
+    if not isinstance(message, dict):
+        return found
+    content = message.get("content")
+    if isinstance(content, str):
+        found.pieces.append(content)
+    elif isinstance(content, list):
+        _find_parts(found, objects_in(message, "content"))
+    if thinking := text_in(message, "reasoning_content") or text_in(message, "reasoning"):
+        found.extra.append(thinking)
+    for call in objects_in(message, "tool_calls"):
+        _find_call(found, text_in(call, "id"), object_in(call, "function"))
+    if legacy := object_in(message, "function_call"):
+        _find_call(found, f"function {text_in(legacy, 'name')}", legacy)
+    if found.role == "tool":
+        found.answer(text_in(message, "tool_call_id"))
+        if name == "function":
+            found.answer(f"function {text_in(message, 'name')}")
+    return found
+
+
+def _find_parts(found: Found, parts: list[Json]) -> None:
+    for part in parts:
         kind = text_in(part, "type")
         if kind == "text":
-            text = text_in(part, "text")
-            yield text, tokens.estimate(text)
+            found.pieces.append(text_in(part, "text"))
         elif kind in _MEDIA:
-            yield _MEDIA[kind]
+            found.show(_MEDIA[kind])
 
 
-def _with_context(message: Raw, context: str) -> Raw:
-    """A message with the context in front of what its author wrote."""
-    fields = raw.split_object(message)
-    content = fields.get("content")
-    first = raw.first_byte(content) if content is not None else ""
-    if content is not None and first == '"':
-        fields["content"] = raw.splice(context, content)
-    elif content is not None and first == "[":
+def _find_call(found: Found, id: str, function: Json) -> None:
+    found.call(id, text_in(function, "name"), text_in(function, "arguments"))
+
+
+def _put_in_front(message: dict[str, Raw], context: str) -> bool:
+    content = message.get("content")
+    if content is None:
+        return False
+    kind = raw.first_byte(content)
+    if kind == '"':
+        message["content"] = raw.splice(context, content)
+    elif kind == "[":
         part = raw.encode({"type": "text", "text": context})
-        fields["content"] = messages.in_front_of_parts(content, part, _is_written)
-    else:
-        return message
-    return Raw(raw.join_object(fields))
+        message["content"] = messages.put_first(content, part, _is_written, lambda _: False)
+    return kind in ('"', "[")
 
 
 def _is_written(part: Json) -> bool:
-    return text_in(part, "type") == "text" and bool(user_text(text_in(part, "text")).strip())
+    return bool(user_text(_text_of(part)).strip())
 
 
 def _read_event(draft: Draft, event: Json) -> bool:
@@ -202,8 +189,7 @@ def _read_choice(draft: Draft, choice: Json, message: Json) -> None:
         draft.add(content)
     elif isinstance(content, list):  # Mistral: text between pieces of thinking
         for part in objects_in(message, "content"):
-            if text_in(part, "type") == "text":
-                draft.add(text_in(part, "text"))
+            draft.add(_text_of(part))
     reason = choice.get("finish_reason")
     if reason:
         draft.ended = True

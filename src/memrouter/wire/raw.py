@@ -166,6 +166,16 @@ def encode(value: Any) -> msgspec.Raw:
         return msgspec.Raw(without_lone_surrogates(json.dumps(value).encode()))
 
 
+def written(value: Any) -> str:
+    """A decoded value as JSON text, for what only counts its length; "" for None."""
+    if value is None:
+        return ""
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, ValueError):  # an integer beyond 64 bits
+        return json.dumps(value)
+
+
 def splice(text: str, string: msgspec.Raw) -> msgspec.Raw:
     """The JSON string `string` with `text` in front of what it holds, which is not decoded."""
     return msgspec.Raw(bytes(encode(text))[:-1] + memoryview(string)[1:])

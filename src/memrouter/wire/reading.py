@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -37,6 +38,17 @@ def count_in(value: Any, field: str) -> int:
     """The integer at `field` of an object, not below 0; 0 where there is none."""
     found = value.get(field) if isinstance(value, dict) else None
     return max(found, 0) if isinstance(found, int) and not isinstance(found, bool) else 0
+
+
+_THREAD = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[a-z]{2,12}_[0-9A-Za-z]{16,64}"
+)
+
+
+def thread_in(body: Json) -> str | None:
+    """The id in `prompt_cache_key`, if it looks made for one conversation and not for an app."""
+    key = text_in(body, "prompt_cache_key")
+    return key if _THREAD.fullmatch(key) else None
 
 
 def decoded(text: str | bytes) -> Json | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import orjson
 
 from memrouter.domain import Json, Reply, Usage
 from memrouter.wire import raw
 from memrouter.wire.sse import SSEParser
+from memrouter.wire.turns import joined
 from memrouter.wire.written import assistant_text
 
 LIMIT_BYTES = 64 * 1024 * 1024
@@ -21,11 +22,11 @@ _TRIES = 8
 class Draft:
     """A reply as far as it has been read."""
 
-    __slots__ = ("_bytes", "_texts", "ended", "failed", "id", "usage", "withheld")
+    __slots__ = ("_pieces", "_size", "ended", "failed", "id", "usage", "withheld")
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._bytes = 0
+        self._pieces: list[list[str]] = [[]]
+        self._size = 0
         self.ended = False
         """Whether the format's own end was seen."""
         self.failed = False
@@ -37,18 +38,33 @@ class Draft:
 
     def add(self, text: str) -> None:
         """Append text of the model."""
-        self._bytes += len(text)
-        if self._bytes > LIMIT_BYTES:
+        self._size += len(text)
+        if self._size > LIMIT_BYTES:
             self.failed = True
-            self._texts.clear()
         else:
-            self._texts.append(text)
+            self._pieces[-1].append(text)
+
+    def begin_piece(self) -> None:
+        """Let what comes be a text of its own: something that is no text stands before it."""
+        if self._pieces[-1]:
+            self._pieces.append([])
+
+    def restart(self, pieces: Sequence[str]) -> None:
+        """Take these texts for all that came until now."""
+        self._pieces = [[]]
+        self._size = 0
+        for piece in pieces:
+            self.begin_piece()
+            self.add(piece)
 
     def reply(self) -> Reply:
         """What memory keeps of it."""
-        text = "" if self.withheld else assistant_text("".join(self._texts))
+        text = joined(assistant_text("".join(piece)) for piece in self._pieces)
         return Reply(
-            text=text, complete=self.ended and not self.failed, usage=self.usage, id=self.id
+            text="" if self.withheld else text,
+            complete=self.ended and not self.failed,
+            usage=self.usage,
+            id=self.id,
         )
 
 
@@ -56,16 +72,18 @@ Read = Callable[[Draft, Json], bool]
 """Puts one event of a stream, or a whole body, into a draft; True if that was the format's end."""
 
 
-def event_of(data: bytes) -> Json | None:
-    """A stream's event decoded; None if it is no JSON object."""
+def events_of(data: bytes) -> list[Json] | None:
+    """A JSON object, or the objects of a JSON array; None if it is neither."""
     try:
-        event = orjson.loads(data)
+        value = orjson.loads(data)
     except orjson.JSONDecodeError:
         try:
-            event = orjson.loads(raw.without_lone_surrogates(data))
+            value = orjson.loads(raw.without_lone_surrogates(data))
         except orjson.JSONDecodeError:
             return None
-    return event if isinstance(event, dict) else None
+    if isinstance(value, list):
+        return [item for item in value if isinstance(item, dict)]
+    return [value] if isinstance(value, dict) else None
 
 
 class StreamReader:
@@ -82,12 +100,13 @@ class StreamReader:
     def feed(self, block: bytes) -> None:
         """See ReplyReader.feed."""
         for _, data in self._sse.feed(block):
-            if self.done or not data:
+            if not data:
                 continue
             if data == b"[DONE]":
                 self._draft.ended = self.done = True
-            elif (event := event_of(data)) is not None:
-                self.done = self._read(self._draft, event)
+            elif (events := events_of(data)) is not None:
+                for event in events:
+                    self.done = self._read(self._draft, event) or self.done
             else:
                 self._draft.failed = True
 
@@ -97,7 +116,7 @@ class StreamReader:
 
 
 class WholeReader:
-    """Reads an answer that is one JSON object, which `read` puts into the draft."""
+    """Reads an answer that is JSON: one object, or an array of what would be a stream's events."""
 
     __slots__ = ("_blocks", "_body", "_bytes", "_read", "_tries")
 
@@ -106,11 +125,11 @@ class WholeReader:
         self._blocks: list[bytes] = []
         self._bytes = 0
         self._tries = 0
-        self._body: Json | None = None
+        self._body: list[Json] | None = None
 
     @property
     def done(self) -> bool:
-        """Whether a whole object has been read."""
+        """Whether the whole of it has been read."""
         return self._body is not None
 
     def feed(self, block: bytes) -> None:
@@ -121,7 +140,7 @@ class WholeReader:
         self._blocks.append(block)
         if self._bytes > LIMIT_BYTES:
             self._blocks.clear()
-        elif self._tries < _TRIES and block.rstrip().endswith(b"}"):
+        elif self._tries < _TRIES and self._looks_whole():
             self._tries += 1
             self._decode()
 
@@ -130,11 +149,15 @@ class WholeReader:
         if self._body is None:
             self._decode()
         draft = Draft()
-        if self._body is not None:
-            self._read(draft, self._body)
+        for event in self._body or ():
+            self._read(draft, event)
         return draft.reply()
+
+    def _looks_whole(self) -> bool:
+        start, end = self._blocks[0].lstrip()[:1], self._blocks[-1].rstrip()[-1:]
+        return (start, end) in ((b"{", b"}"), (b"[", b"]"))
 
     def _decode(self) -> None:
         body = b"".join(self._blocks)
-        self._body = event_of(body)
-        self._blocks = [] if self._body is not None else [body]
+        self._body = events_of(body)
+        self._blocks = [body] if self._body is None else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,7 +82,7 @@ def test_any_stream_any_cuts(pieces: list[bytes], cuts: list[int], limit_bytes: 
     assert events(stream, 1, limit_bytes) == whole
     parser = SSEParser(limit_bytes)
     at = [0, *sorted(c for c in cuts if c < len(stream)), len(stream)]
-    blocks = [stream[a:b] for a, b in zip(at, at[1:], strict=False)]
+    blocks = [stream[a:b] for a, b in itertools.pairwise(at)]
     assert [event for block in blocks for event in parser.feed(block)] == whole
 
 
