@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -42,11 +43,14 @@ def set_up(level: str, form: str) -> None:
 
 def logger(name: str) -> Any:
     """A logger whose calls are `log.info("event", key=value, …)`."""
-    return structlog.get_logger(logger=name)
+    return structlog.get_logger(module=name)  # `logger` is taken by structlog itself
 
 
 def _dumps(event: Any, **_: Any) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # a lone surrogate, or a number of more than 64 bits
+        return json.dumps(event, default=str, skipkeys=True)
 
 
 def _place_of_exception(
