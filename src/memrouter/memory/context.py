@@ -33,14 +33,15 @@ _UNSEEN = (
 )
 
 
+_GAP = rf"[\s_/\\{_UNSEEN}-]*"
+
+
 def _hidden(word: str) -> str:
     return f"[{_UNSEEN}]*".join(word)
 
 
-_TAG = re.compile(
-    rf"<(?=[\s/\\{_UNSEEN}]*{_hidden('memory')}[\s_{_UNSEEN}-]*{_hidden('context')})", re.IGNORECASE
-)
-_MARK = re.compile(rf"\[(?=[\s{_UNSEEN}]*{_hidden('memory')}[{_UNSEEN}]*(?!\w))", re.IGNORECASE)
+_TAG = re.compile(f"<(?={_GAP}{_hidden('memory')}{_GAP}{_hidden('context')})", re.IGNORECASE)
+_MARK = re.compile(rf"\[(?={_GAP}{_hidden('memory')})", re.IGNORECASE)
 _LINE = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f]")
 
