@@ -266,27 +266,23 @@ def start_all(bench: Bench) -> None:
         )
     bench.contenders += _routers(bench)
     for who in bench.contenders:
-        for shape in (Shape(stream=False), Shape(stream=True)):
-            bench.run(who, shape, 1, seconds=0.1)
-        for body in bench.options.bodies if who.memory else ():
-            bench.run(
-                who, Shape(body=body), 8, each=1
-            )  # the history is stored; what follows is new
-    for who in bench.contenders:
+        _warm_up(bench, who)
         if who.server:
             bench.check_injection(who, Shape())
-            who.server.settle(2)
-    for server in {id(w.server): w.server for w in bench.contenders if w.server}.values():
-        server.pause()
+            who.server.settle(20 if who.memory else 1)
+    for who in bench.contenders:
+        if who.server:
+            who.server.pause()
 
 
-def open_bench(options: Options, stack: contextlib.ExitStack) -> Bench:
-    """Compile what is needed and start the mock provider; `stack` ends everything."""
-    setup.native()
-    cores = layout()
-    generator = Generator(BUILD / "load-files")
-    mock = stack.enter_context(started(mock_provider(generator, free_port(), cores)))
-    return Bench(options=options, generator=generator, mock=mock, cores=cores, stack=stack)
+def _warm_up(bench: Bench, who: Contender) -> None:
+    """Let a contender compile and cache what it will (Node.js takes seconds), see that it answers."""
+    seconds = bench.options.warm if who.server else 0.2
+    for stream in (False, True):
+        bench.run(who, Shape(stream=stream), 8, seconds=seconds)
+    if who.memory:  # the histories are stored; what follows is new
+        for body in bench.options.bodies:
+            bench.run(who, Shape(body=body), 8, each=1)
 
 
 def capacity(bench: Bench) -> list[dict[str, float]]:

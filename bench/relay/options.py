@@ -26,6 +26,7 @@ class Options:
     contenders: tuple[str, ...]
     rounds: int
     seconds: float  # of one measurement
+    warm: float  # seconds of load, plain and streamed each, before the first round
     bodies: tuple[int, ...]  # bytes
     clients: tuple[int, ...]
     users: int  # vaults behind on-1k
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--only", default=",".join(CONTENDERS), help="contenders, comma-separated")
     p.add_argument("--rounds", type=int, default=5, help="rounds, interleaved")
     p.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
+    p.add_argument("--warm", type=float, default=6.0, help="warm-up before the first round")
     p.add_argument("--bodies", default="1k,20k,400k", help="request sizes")
     p.add_argument("--clients", default="1,8,64", help="numbers of clients")
     p.add_argument("--users", type=int, default=1000, help="users, a vault each")
@@ -82,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 def _quick(given: argparse.Namespace) -> None:
     """Make everything small: a look, not a measurement."""
     given.rounds, given.seconds, given.bodies, given.clients = 2, 0.4, "20k", "1,64"
-    given.users, given.memories, given.large_users = 40, 200, 2
+    given.users, given.memories, given.large_users, given.warm = 40, 200, 2, 1.0
     given.large_memories, given.upload_lines, given.minutes, given.many = 1000, 2000, 0.2, 300
     if not given.sections:
         given.sections = ["latency", "throughput", "streams", "cold"]
@@ -107,6 +109,7 @@ def parse(argv: list[str]) -> Options:
         contenders=_chosen(["direct", *given.only.split(",")], CONTENDERS, "contender"),
         rounds=given.rounds,
         seconds=given.seconds,
+        warm=given.warm,
         bodies=tuple(_size(b) for b in given.bodies.split(",")),
         clients=tuple(int(c) for c in given.clients.split(",")),
         users=given.users,

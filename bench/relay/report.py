@@ -18,7 +18,7 @@ from rich.table import Table
 
 from .options import Options
 
-console = Console(width=None if os.isatty(1) else 150)
+console = Console(width=None if os.isatty(1) else 165)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
