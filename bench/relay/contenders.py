@@ -276,13 +276,22 @@ def start_all(bench: Bench) -> None:
 
 
 def _warm_up(bench: Bench, who: Contender) -> None:
-    """Let a contender compile and cache what it will (Node.js takes seconds), see that it answers."""
+    """Let a contender compile and cache what it will, and see that it answers."""
     seconds = bench.options.warm if who.server else 0.2
     for stream in (False, True):
         bench.run(who, Shape(stream=stream), 8, seconds=seconds)
     if who.memory:  # the histories are stored; what follows is new
         for body in bench.options.bodies:
             bench.run(who, Shape(body=body), 8, each=1)
+
+
+def open_bench(options: Options, stack: contextlib.ExitStack) -> Bench:
+    """Compile what is needed and start the mock provider; `stack` ends everything."""
+    setup.native()
+    cores = layout()
+    generator = Generator(BUILD / "load-files")
+    mock = stack.enter_context(started(mock_provider(generator, free_port(), cores)))
+    return Bench(options=options, generator=generator, mock=mock, cores=cores, stack=stack)
 
 
 def capacity(bench: Bench) -> list[dict[str, float]]:
