@@ -18,29 +18,46 @@ class Decoder:
         name = coding.strip().lower()
         self._plain = name in {b"", b"identity"}
         self._broken = not self._plain and name not in {b"gzip", b"x-gzip", b"deflate"}
-        # 32 + 15: gzip or zlib by its head; -15: deflate without one, as some servers send it.
-        self._inflate = zlib.decompressobj(47)
-        self._maybe_headless = name == b"deflate"
+        # Two bytes tell whether a deflated answer has a head; some servers send it without.
+        self._undecided = name == b"deflate"
+        self._first = b""
+        self._inflate = zlib.decompressobj(_GZIP)
 
     def decode(self, block: bytes) -> bytes:
         """The decoded bytes of the next block."""
         if self._plain:
             return block
-        if self._broken:
-            return b""
-        try:
-            data = self._inflate.decompress(block, _LIMIT_BYTES)
-        except zlib.error:
-            return self._headless(block)
-        self._maybe_headless = False
-        if self._inflate.unconsumed_tail:
-            self._broken = True
-        return data
+        if self._undecided:
+            block = self._first + block
+            if len(block) < 2:
+                self._first = block
+                return b""
+            self._undecided = False
+            self._inflate = zlib.decompressobj(_form(block))
+        return self._decoded(block)
 
-    def _headless(self, block: bytes) -> bytes:
-        if not self._maybe_headless:
-            self._broken = True
-            return b""
-        self._maybe_headless = False
-        self._inflate = zlib.decompressobj(-15)
-        return self.decode(block)
+    def _decoded(self, block: bytes) -> bytes:
+        found: list[bytes] = []
+        left = _LIMIT_BYTES
+        while block and not self._broken:
+            if self._inflate.eof:  # another member: what was compressed in pieces
+                self._inflate = zlib.decompressobj(_GZIP)
+            try:
+                found.append(self._inflate.decompress(block, left))
+            except zlib.error:
+                self._broken = True
+                break
+            left -= len(found[-1])
+            self._broken = left <= 0 or bool(self._inflate.unconsumed_tail)
+            block = self._inflate.unused_data
+        return found[0] if len(found) == 1 else b"".join(found)
+
+
+_GZIP, _ZLIB, _HEADLESS = 31, 15, -15
+"""What zlib calls window bits."""
+
+
+def _form(first: bytes) -> int:
+    if first.startswith(b"\x1f\x8b"):
+        return _GZIP
+    return _ZLIB if first[0] & 15 == 8 and (first[0] << 8 | first[1]) % 31 == 0 else _HEADLESS
