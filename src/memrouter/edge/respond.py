@@ -37,10 +37,10 @@ async def send_bytes(
 
 def error_body(error: MemrouterError, wire: WireFormat | None = None) -> Json:
     """What an error says: `{error, hint}`, or a provider's own shape on its endpoints."""
-    message = printable(str(error))
+    message, hint = printable(str(error)), printable(error.hint)
     if wire is not None:
-        return wire.error(error.status, message, error.hint)
-    return {"error": message, "hint": error.hint}
+        return wire.error(error.status, message, hint)
+    return {"error": message, "hint": hint}
 
 
 def error_headers(error: MemrouterError) -> list[tuple[bytes, bytes]]:
@@ -66,6 +66,6 @@ def printable(text: str) -> str:
 
 
 def header_value(text: str) -> bytes:
-    """A text as a header value: one line, UTF-8, not too long."""
-    line = " ".join(text.split())
-    return printable(line)[:500].encode("utf-8")
+    """A text as a header value: one line, UTF-8, no control characters, not too long."""
+    line = " ".join(text.split())[:500]
+    return (line if line.isprintable() else "".join(filter(str.isprintable, line))).encode()
