@@ -243,10 +243,10 @@ def _read_event(draft: Draft, event: Json) -> bool:
     elif kind == "message_start":
         message = object_in(event, "message")
         draft.id = text_in(message, "id") or None
-        draft.usage = _usage(object_in(message, "usage"), None)
+        draft.usage = _usage(message, None)
     elif kind == "message_delta":
         draft.withheld = object_in(event, "delta").get("stop_reason") == "refusal"
-        draft.usage = _usage(object_in(event, "usage"), draft.usage)
+        draft.usage = _usage(event, draft.usage)
     elif kind == "message_stop":
         draft.ended = True
         return True
@@ -270,13 +270,15 @@ def _read_body(draft: Draft, body: Json) -> bool:
     reason = body.get("stop_reason")
     draft.ended = body.get("type") == "message" and isinstance(reason, str)
     draft.withheld = reason == "refusal"
-    if usage := object_in(body, "usage"):
-        draft.usage = _usage(usage, None)
+    draft.usage = _usage(body, None)
     return True
 
 
-def _usage(usage: Json, before: Usage | None) -> Usage:
+def _usage(message: Json, before: Usage | None) -> Usage | None:
     """What is counted so far; cached tokens are part of the input."""
+    usage = object_in(message, "usage")
+    if not usage:
+        return before
     asked = sum(
         count_in(usage, field)
         for field in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
