@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 from zoneinfo import ZoneInfo
@@ -181,9 +181,17 @@ def _suggestion(message: str) -> str:
     if len(unknown) < 2:
         return "See docs/reference/settings.md for every setting and its values"
     name = unknown[1].split("`", 1)[0]
-    known = {f for struct in SECTIONS for f in struct.__struct_fields__}
+    inside = " - at `" in message
+    known = {f for s in SECTIONS for f in s.__struct_fields__} if inside else set(_names(Config))
     close = difflib.get_close_matches(name, known, 1)
     return f"Did you mean `{close[0]}`?" if close else "See docs/reference/settings.md"
+
+
+def _names(section: type[Section], path: str = "") -> Iterator[str]:
+    for field in msgspec.structs.fields(section):
+        yield path + field.name
+        if isinstance(field.default, Section):
+            yield from _names(type(field.default), f"{path}{field.name}__")
 
 
 SECTIONS: tuple[type[Section], ...] = (Config, Provider, Embeddings, Density, InfiniteChat)
