@@ -25,6 +25,8 @@ T = TypeVar("T")
 START_S = 30.0
 """Long enough for a first start on a loaded machine."""
 
+CLEAN_ENDS = (0, -signal.SIGTERM)
+
 OWN_HEADERS = frozenset(
     {
         *("x-memory-key", "x-memory-mode", "x-memory-store", "x-memory-store-response"),
@@ -104,15 +106,16 @@ class Router:
             self.kill()
         raise AssertionError(f"the router does not start:\n{self.log[-4000:]}")
 
-    def stop(self, seconds: float = 20.0) -> int:
-        """SIGTERM, wait, and the exit status."""
+    def stop(self, seconds: float = 20.0) -> None:
+        """SIGTERM, and wait for a clean end: status 0, or death by the very signal."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(seconds)
+            status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"SIGTERM does not stop it:\n{self.log[-4000:]}") from None
+        assert status in CLEAN_ENDS, self.log[-4000:]
 
     def kill(self) -> None:
         """SIGKILL to it and its workers, at once."""

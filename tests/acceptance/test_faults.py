@@ -140,7 +140,7 @@ def test_a_broken_vault_stops_no_answer_and_is_not_overwritten(
     router.ask(healthy, "My horse is called Blitz.")
     before = _database_files(router)
     router.ask(broken, "My cow is called Berta.")
-    assert router.stop() == 0
+    router.stop()
     (vault,) = [path for path in _database_files(router) if path not in before]
     whole = vault.read_bytes()
     vault.write_bytes(b"this is no database\n" * 200 + whole[4000:])

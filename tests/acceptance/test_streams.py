@@ -12,7 +12,7 @@ import pytest
 from memrouter.testing.script import Answer
 
 from .conftest import ServedProvider
-from .stack import Router, until
+from .stack import CLEAN_ENDS, Router, until
 
 BODY = {
     "model": "openai/gpt-5.5",
@@ -123,7 +123,7 @@ def test_sigterm_lets_a_running_stream_finish_and_stores_it(
         provider.release()
         words += [c.choices[0].delta.content or "" for c in stream]
     assert "".join(words) == STORY
-    assert router.process.wait(20) == 0
+    assert router.process.wait(20) in CLEAN_ENDS
     router.start()
     assert "Hubert" in router.ask(key, "What was the marmot's name?")
 
@@ -133,7 +133,7 @@ def test_sigterm_without_anything_running_ends_at_once(new_router: Callable[...,
     key = router.mint()
     with router.http(key) as idle:  # an open, idle connection holds nothing up
         idle.get("/health")
-        assert router.stop(seconds=5) == 0
+        router.stop(seconds=5)
 
 
 def _accepts(router: Router) -> bool:
