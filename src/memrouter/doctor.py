@@ -81,12 +81,13 @@ async def _store(parts: Parts) -> list[Line]:
 
 
 async def _embedder(parts: Parts) -> list[Line]:
-    vector = await parts.embedder.query("Where does my sister live now?")
+    question = "Where does my sister live now?"
+    asked = await parts.embedder.query(question, {})
     began = perf_counter()
     for _ in range(20):
-        await parts.embedder.query("Where does my sister live now?")
+        await parts.embedder.query(question, {})
     each = (perf_counter() - began) * 1000 / 20
-    found = f"{parts.embedder.name}, {len(vector)} dimensions, {each:.2f} ms a query"
+    found = f"{parts.embedder.name}, {len(asked.plain)} dimensions, {each:.2f} ms a query"
     slow = each > _SLOW_EMBED_MS
     todo = "Recall may pass its time budget; use a smaller model" if slow else ""
     return [Line(ok=not slow, what="embedder", found=found, todo=todo)]

@@ -158,6 +158,10 @@ class VaultStore(Protocol):
         (and of its conversation, if it has one): where a cut history may start."""
         ...
 
+    async def recent(self, scope: Scope, limit: int) -> Sequence[Memory]:
+        """The newest stored turns of the scope's conversation, in their order."""
+        ...
+
     async def blocks(
         self, vault: VaultId, keys: Sequence[bytes], since: datetime
     ) -> tuple[Mapping[bytes, Block], int]:
@@ -199,7 +203,7 @@ class VaultStore(Protocol):
         """Every vault, in no order."""
         ...
 
-    async def stats(self, scope: Scope, *, core: bool = True) -> VaultStats:
+    async def stats(self, scope: Scope) -> VaultStats:
         """What is there: of the whole vault if the session is "", of that session otherwise."""
         ...
 

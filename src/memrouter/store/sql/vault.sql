@@ -1,0 +1,199 @@
+-- One vault a file: the file is the scope of every statement here, so none names the vault. Its id
+-- stands in `meta` and is checked when the file is opened.
+
+-- name: schema_1
+CREATE TABLE meta (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    vault TEXT NOT NULL,
+    revision INTEGER NOT NULL DEFAULT 0,  -- grows with every change to what can be recalled
+    epoch INTEGER NOT NULL DEFAULT 0,     -- grows when rows went, or vectors were forgotten
+    embedder TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE memory (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    role INTEGER NOT NULL,
+    text TEXT,                            -- NULL: seen, but not to be kept
+    created_ms INTEGER NOT NULL,
+    session TEXT NOT NULL,
+    conversation TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    chain BLOB,                           -- NULL for uploads
+    parent BLOB
+) STRICT;
+CREATE UNIQUE INDEX memory_chain ON memory (chain) WHERE chain IS NOT NULL;
+CREATE INDEX memory_digest ON memory (digest);
+CREATE INDEX memory_session ON memory (session, id);
+CREATE INDEX memory_conversation ON memory (session, conversation, position);
+CREATE TABLE thread (
+    id INTEGER PRIMARY KEY,
+    session TEXT NOT NULL,
+    conversation TEXT NOT NULL,
+    UNIQUE (session, conversation)
+) STRICT;
+CREATE TABLE chunk (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    memory INTEGER NOT NULL REFERENCES memory (id) ON DELETE CASCADE,
+    text TEXT NOT NULL,
+    tokens INTEGER NOT NULL
+) STRICT;
+CREATE INDEX chunk_memory ON chunk (memory);
+CREATE TABLE signal (
+    id INTEGER PRIMARY KEY REFERENCES chunk (id) ON DELETE CASCADE,
+    memory INTEGER NOT NULL,
+    thread INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    role INTEGER NOT NULL,
+    digest INTEGER NOT NULL,
+    changed INTEGER NOT NULL,             -- revision that last wrote the row
+    terms BLOB NOT NULL,
+    vector BLOB                           -- int8, NULL until embedded
+) STRICT;
+CREATE INDEX signal_changed ON signal (changed);
+CREATE INDEX signal_pending ON signal (id) WHERE vector IS NULL;
+CREATE TABLE block (
+    key BLOB PRIMARY KEY,
+    text TEXT NOT NULL,
+    chunks BLOB NOT NULL,                 -- int64, little-endian
+    tokens INTEGER NOT NULL,
+    made_ms INTEGER NOT NULL,
+    used_ms INTEGER NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
+CREATE INDEX block_used ON block (used_ms);
+INSERT INTO thread (id, session, conversation) VALUES (0, '', '');
+
+-- name: begin
+BEGIN IMMEDIATE
+-- name: commit
+COMMIT
+-- name: rollback
+ROLLBACK
+
+-- name: new_meta
+INSERT INTO meta (one, vault) VALUES (1, ?)
+-- name: vault_id
+SELECT vault FROM meta
+-- name: state
+SELECT revision, epoch, embedder FROM meta
+-- name: next_revision
+UPDATE meta SET revision = revision + 1 RETURNING revision
+-- name: next_epoch
+UPDATE meta SET revision = revision + 1, epoch = epoch + 1
+-- name: set_embedder
+UPDATE meta SET embedder = ?
+-- name: embedder
+SELECT embedder FROM meta
+
+-- name: signals
+SELECT s.id, s.memory, s.thread, s.created_ms, s.role, s.digest, s.terms, s.vector
+FROM signal s WHERE s.changed > ?
+-- name: threads
+SELECT id, session, conversation FROM thread
+-- name: chunks
+SELECT c.id, c.memory, m.role, c.text, c.tokens, m.created_ms, m.session, m.conversation,
+       m.position, m.digest
+FROM json_each(?) j JOIN chunk c ON c.id = j.value JOIN memory m ON m.id = c.memory
+ORDER BY j.key
+
+-- name: known
+SELECT m.chain, m.conversation, m.position, m.created_ms FROM memory m WHERE m.chain = ?
+-- name: ends_of
+SELECT chain FROM memory
+WHERE digest = ? AND session = ? AND chain IS NOT NULL ORDER BY id DESC LIMIT ?
+-- name: ends_of_in_conversation
+SELECT chain FROM memory
+WHERE digest = ? AND session = ? AND conversation = ? AND chain IS NOT NULL
+ORDER BY id DESC LIMIT ?
+-- name: recent
+SELECT id, role, text, created_ms, session, conversation, position, model, tokens FROM memory
+WHERE session = ? AND conversation = ? AND text IS NOT NULL ORDER BY position DESC, id DESC LIMIT ?
+-- name: conversation_tokens
+SELECT coalesce(sum(tokens), 0) FROM memory
+WHERE session = ? AND conversation = ? AND text IS NOT NULL
+
+-- name: add_memory
+INSERT INTO memory (role, text, created_ms, session, conversation, position, model, tokens,
+                    digest, chain, parent)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (chain) WHERE chain IS NOT NULL DO NOTHING
+RETURNING id
+-- name: add_chunk
+INSERT INTO chunk (memory, text, tokens) VALUES (?, ?, ?) RETURNING id
+-- name: thread
+SELECT id FROM thread WHERE session = ? AND conversation = ?
+-- name: add_thread
+INSERT INTO thread (session, conversation) VALUES (?, ?) RETURNING id
+-- name: add_signal
+INSERT INTO signal (id, memory, thread, created_ms, role, digest, changed, terms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: block
+SELECT text, chunks, tokens, made_ms, revision FROM block WHERE key = ? AND used_ms >= ?
+-- name: put_block
+INSERT INTO block (key, text, chunks, tokens, made_ms, used_ms, revision)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET text = excluded.text, chunks = excluded.chunks,
+    tokens = excluded.tokens, made_ms = excluded.made_ms, used_ms = excluded.used_ms,
+    revision = excluded.revision
+-- name: use_block
+UPDATE block SET used_ms = ? WHERE key = ?
+-- name: drop_block
+DELETE FROM block WHERE key = ?
+-- name: drop_old_blocks
+DELETE FROM block WHERE used_ms < ?
+-- name: drop_all_blocks
+DELETE FROM block
+
+-- name: pending
+SELECT s.id, c.text, s.created_ms FROM signal s JOIN chunk c ON c.id = s.id
+WHERE s.vector IS NULL ORDER BY s.id LIMIT ?
+-- name: has_pending
+SELECT EXISTS (SELECT 1 FROM signal WHERE vector IS NULL)
+-- name: set_vector
+UPDATE signal SET vector = ?, changed = ? WHERE id = ?
+-- name: forget_vectors
+UPDATE signal SET vector = NULL
+
+-- name: stats
+SELECT count(*), coalesce(sum(tokens), 0), min(created_ms), max(created_ms) FROM memory
+WHERE text IS NOT NULL
+-- name: stats_session
+SELECT count(*), coalesce(sum(tokens), 0), min(created_ms), max(created_ms) FROM memory
+WHERE text IS NOT NULL AND session = ?
+-- name: count_sessions
+SELECT count(DISTINCT session) FROM memory WHERE text IS NOT NULL AND session <> ''
+-- name: count_chunks
+SELECT count(*), sum(vector IS NULL) FROM signal
+-- name: count_chunks_session
+SELECT count(*), sum(s.vector IS NULL) FROM signal s JOIN thread t ON t.id = s.thread
+WHERE t.session = ?
+
+-- name: memories
+SELECT id, role, text, created_ms, session, conversation, position, model, tokens FROM memory
+WHERE id > ? AND session = ? AND text IS NOT NULL ORDER BY id LIMIT ?
+-- name: memories_whole
+SELECT id, role, text, created_ms, session, conversation, position, model, tokens FROM memory
+WHERE id > ? AND text IS NOT NULL ORDER BY id LIMIT ?
+-- name: memory
+SELECT id, role, text, created_ms, session, conversation, position, model, tokens FROM memory
+WHERE id = ? AND text IS NOT NULL
+-- name: chunks_of
+SELECT id FROM chunk WHERE memory = ?
+-- name: all_blocks
+SELECT key, chunks FROM block
+-- name: forget_memory
+UPDATE memory SET text = NULL, tokens = 0, model = '' WHERE id = ? AND chain IS NOT NULL
+-- name: delete_memory
+DELETE FROM memory WHERE id = ? AND chain IS NULL
+-- name: delete_chunks_of
+DELETE FROM chunk WHERE memory = ?
+-- name: count_session
+SELECT count(*) FROM memory WHERE session = ? AND text IS NOT NULL
+-- name: count_all
+SELECT count(*) FROM memory WHERE text IS NOT NULL
+-- name: clear_session
+DELETE FROM memory WHERE session = ?
+-- name: clear_all
+DELETE FROM memory

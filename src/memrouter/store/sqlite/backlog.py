@@ -1,0 +1,110 @@
+"""Marks of vaults whose chunks wait for vectors, kept by process, found again after a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from memrouter.domain import VaultId
+from memrouter.store.sqlite.database import Database
+
+_MANY = 1_000
+
+
+class Marks:
+    """The marks of this process. Blocking; used by one thread at a time.
+
+    A vault that is written again and again keeps its mark, so that a write costs no second commit;
+    marks of vaults that are done are taken away together, now and then and at the end.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "run"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._database = Database(folder / "backlog.db", "backlog")
+        self._owner = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._lock = _locked(self._folder / f"{self._owner}.lock", create=True)
+        self._marked: set[VaultId] = set()
+        self._done: set[VaultId] = set()
+
+    def add(self, vault: VaultId) -> None:
+        """Mark a vault, before its chunks are committed."""
+        if vault not in self._marked:
+            self._database.one("mark", vault, self._owner)
+            self._marked.add(vault)
+        self._done.discard(vault)
+
+    def holds(self, vault: VaultId) -> bool:
+        """Whether a vault is marked and known to have work; safe to ask from any thread."""
+        return vault in self._marked and vault not in self._done
+
+    def done(self, vault: VaultId) -> None:
+        """Note that all chunks of a vault have their vectors."""
+        if vault in self._marked:
+            self._done.add(vault)
+        if len(self._done) >= _MANY:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Take away the marks of vaults that are done."""
+        if self._done:
+            with self._database.transaction():
+                self._database.many("unmark", [(vault, self._owner) for vault in self._done])
+            self._marked -= self._done
+            self._done.clear()
+
+    def probe(self) -> None:
+        """Raise StoreError if nothing can be written."""
+        with self._database.transaction():
+            self._database.one("unmark", "", self._owner)
+
+    def orphans(self) -> Iterator[VaultId]:
+        """Vaults that processes which are no more left behind; they are this process's now."""
+        for (owner,) in self._database.all("owners"):
+            if owner != self._owner:
+                self._take_over(owner)
+        after = ""
+        while page := self._database.all("marked", self._owner, after):
+            for (vault,) in page:
+                self._marked.add(VaultId(vault))
+                yield VaultId(vault)
+            after = page[-1][0]
+
+    def close(self) -> None:
+        """Take away what is done; what is not stays for the next process."""
+        self.sweep()
+        self._database.close()
+        if self._lock is not None:
+            os.close(self._lock)
+        if not self._marked:
+            (self._folder / f"{self._owner}.lock").unlink(missing_ok=True)
+
+    def _take_over(self, owner: str) -> None:
+        path = self._folder / f"{owner}.lock"
+        lock = _locked(path, create=False)
+        if lock is None and path.exists():
+            return  # it lives
+        with self._database.transaction():
+            self._database.one("take_over", self._owner, owner)
+            self._database.one("drop_owner", owner)
+        path.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked(path: Path, *, create: bool) -> int | None:
+    """A descriptor with an exclusive lock on the file; None if it is not to be had."""
+    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+        else:
+            return descriptor
+    return None

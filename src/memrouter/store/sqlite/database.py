@@ -1,0 +1,147 @@
+"""Opens SQLite files: durable, private, of a known schema; says plainly what is wrong with one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from memrouter.errors import StoreError, StoreFull, VaultCorrupted, VaultNewer
+from memrouter.store.statements import statements
+
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA secure_delete = ON",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -512",
+)
+_BUSY_MS = 10_000
+
+
+class Database:
+    """One SQLite file with named statements. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        path: Path,
+        sql: str,
+        *,
+        cache_kb: int = 512,
+        first: Sequence[tuple[str, tuple[Any, ...]]] = (),
+        statement_cache: int = 32,
+    ) -> None:
+        """Open a file, make it if need be, and bring it to the newest schema.
+
+        sql    which .sql file has its statements
+        first  statements that fill a new file
+        raises StoreError and its subclasses
+        """
+        self.path = path
+        self._sql = statements(sql)
+        with mapped(path):
+            _private(path)
+            self._db = apsw.Connection(str(path), statementcachesize=statement_cache)
+            try:
+                self._db.set_busy_timeout(_BUSY_MS)
+                for pragma in _PRAGMAS:
+                    self._db.execute(pragma).fetchall()
+                self._db.execute(f"PRAGMA cache_size = -{cache_kb}")
+                self._migrate(first)
+            except BaseException:
+                self._db.close(True)
+                raise
+
+    def all(self, name: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a named statement."""
+        with mapped(self.path):
+            return self._db.execute(self._sql[name], values).fetchall()
+
+    def one(self, name: str, *values: Any) -> tuple[Any, ...] | None:
+        """Its first row, or None."""
+        with mapped(self.path):
+            row: tuple[Any, ...] | None = self._db.execute(self._sql[name], values).fetchone()
+            return row
+
+    def many(self, name: str, rows: Iterator[tuple[Any, ...]] | Sequence[tuple[Any, ...]]) -> None:
+        """Run a named statement for every row."""
+        with mapped(self.path):
+            self._db.executemany(self._sql[name], rows)
+
+    def changed(self) -> int:
+        """Rows that the last statement changed."""
+        return self._db.changes()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything within is committed together, or nothing."""
+        self.one("begin")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:
+                self.one("rollback")
+            raise
+        self.one("commit")
+
+    def shrink(self) -> None:
+        """Overwrite what was deleted: empty the write-ahead log, too."""
+        with mapped(self.path):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        with mapped(self.path):
+            self._db.close()
+
+    def _migrate(self, first: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        newest = sum(1 for name in self._sql if name.startswith("schema_"))
+        if self._version() == newest:
+            return
+        with self.transaction():
+            version = self._version()  # another process may have been faster
+            if version > newest:
+                raise VaultNewer(
+                    f"{self.path.name} has schema {version}, this memrouter knows up to {newest}",
+                    "Run the memrouter that wrote it, or a newer one",
+                )
+            for step in range(version, newest):
+                self._db.execute(self._sql[f"schema_{step + 1}"])
+            if version == 0:
+                for name, values in first:
+                    self._db.execute(self._sql[name], values)
+            self._db.execute(f"PRAGMA user_version = {newest}")
+
+    def _version(self) -> int:
+        row = self._db.execute("PRAGMA user_version").fetchone()
+        return int(row[0]) if row else 0
+
+
+def _private(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the system raise into our errors, without what was being written."""
+    try:
+        yield
+    except (apsw.NotADBError, apsw.CorruptError) as e:
+        raise VaultCorrupted(
+            f"{path.name} is damaged", "Restore it from a backup; it was left as it is"
+        ) from e
+    except apsw.FullError as e:
+        raise StoreFull("The disk under the store is full", "Free some space") from e
+    except apsw.BusyError as e:
+        raise StoreError(f"{path.name} is locked by another process", "Try again") from e
+    except apsw.Error as e:
+        raise StoreError(
+            f"{path.name}: {type(e).__name__}", "Run `memrouter doctor`; look at the disk"
+        ) from e
+    except OSError as e:
+        raise StoreError(f"{path.name}: {e.strerror}", "Check the folder and its mode") from e

@@ -1,0 +1,305 @@
+"""What one vault file is asked and told. Blocking; a file is used by one thread at a time."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import orjson
+
+from memrouter.domain import (
+    ROLES,
+    Block,
+    Chunk,
+    Memory,
+    NewTurn,
+    VaultStats,
+    Vectors,
+)
+from memrouter.errors import Conflict, StoreError
+from memrouter.ports import Pending, Place, Stored
+from memrouter.store.sqlite.database import Database
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ROLE = {role: number for number, role in enumerate(ROLES)}
+_BLOCKS_KEPT = timedelta(days=2)
+
+
+def millis(time: datetime) -> int:
+    """Unix milliseconds."""
+    return (time - _EPOCH) // timedelta(milliseconds=1)
+
+
+def moment(ms: int) -> datetime:
+    """The reverse of `millis`."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
+def storable(text: str) -> str:
+    """A text as SQLite can keep it: lone surrogates become U+FFFD."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+# --- reading ---
+
+
+def chunks(db: Database, ids: Sequence[int]) -> list[Chunk]:
+    """See VaultStore.chunks."""
+    rows = db.all("chunks", orjson.dumps(list(ids)).decode())
+    return [
+        Chunk(
+            id=id,
+            turn=memory,
+            role=ROLES[role],
+            text=text,
+            tokens=tokens,
+            created=moment(created),
+            session=session,
+            conversation=conversation,
+            position=position,
+            digest=digest,
+        )
+        for id, memory, role, text, tokens, created, session, conversation, position, digest in rows
+    ]
+
+
+def known(db: Database, chains: Sequence[bytes]) -> dict[bytes, Place]:
+    """See VaultStore.known."""
+    found = {}
+    for chain in chains:
+        if row := db.one("known", chain):
+            place = Place(conversation=row[1], position=row[2], created=moment(row[3]))
+            found[chain] = place
+    return found
+
+
+def blocks(db: Database, keys: Sequence[bytes], since: datetime) -> tuple[dict[bytes, Block], int]:
+    """See VaultStore.blocks."""
+    found = {}
+    for key in keys:
+        row = db.one("block", key, millis(since))
+        if row is not None:
+            text, ids, tokens, made, revision = row
+            found[key] = Block(
+                key=key,
+                text=text,
+                chunks=_unpacked(ids),
+                tokens=tokens,
+                made=moment(made),
+                revision=revision,
+            )
+    return found, revision_of(db)
+
+
+def revision_of(db: Database) -> int:
+    """The vault's revision."""
+    row = db.one("state")
+    return int(row[0]) if row else 0
+
+
+def stats(db: Database, session: str) -> VaultStats:
+    """See VaultStore.stats."""
+    if session:
+        row = db.one("stats_session", session)
+        counts = db.one("count_chunks_session", session)
+    else:
+        row, counts = db.one("stats"), db.one("count_chunks")
+    assert row is not None
+    assert counts is not None
+    memories, tokens, oldest, newest = row
+    sessions = db.one("count_sessions") or (0,)
+    return VaultStats(
+        memories=memories,
+        total_tokens=tokens,
+        oldest=None if oldest is None else moment(oldest),
+        newest=None if newest is None else moment(newest),
+        sessions=sessions[0],
+        chunks=counts[0],
+        pending=counts[1] or 0,
+        embedder=(db.one("embedder") or ("",))[0],
+    )
+
+
+def memory_of(row: tuple[Any, ...]) -> Memory:
+    """A row of the statements that select whole memories."""
+    id, role, text, created, session, conversation, position, model, tokens = row
+    return Memory(
+        id=id,
+        role=ROLES[role],
+        text=text,
+        created=moment(created),
+        session=session,
+        conversation=conversation,
+        position=position,
+        model=model,
+        tokens=tokens,
+    )
+
+
+def pending(db: Database, limit: int) -> list[Pending]:
+    """See VaultStore.pending."""
+    rows = db.all("pending", limit)
+    return [Pending(id=id, text=text, created=moment(created)) for id, text, created in rows]
+
+
+# --- writing ---
+
+
+def remember(
+    db: Database,
+    turns: Sequence[NewTurn],
+    block: Block | None,
+    used: Sequence[bytes],
+    dropped: Sequence[bytes],
+    now: datetime,
+) -> Stored:
+    """See VaultStore.remember."""
+    with db.transaction():
+        added, new_chunks = 0, list[int]()
+        revision = _next_revision(db) if any(turn.keep for turn in turns) else revision_of(db)
+        threads: dict[tuple[str, str], int] = {}
+        for turn in turns:
+            ids = _add(db, turn, revision, threads)
+            added += ids is not None and turn.keep
+            new_chunks += ids or ()
+        if block is not None:
+            _put_block(db, block, now)
+        for key in used:
+            db.one("use_block", millis(now), key)
+        for key in dropped:
+            db.one("drop_block", key)
+        if block is not None or dropped:
+            db.one("drop_old_blocks", millis(now - _BLOCKS_KEPT))
+    return Stored(turns=added, chunks=tuple(new_chunks), revision=revision)
+
+
+def _add(
+    db: Database, turn: NewTurn, revision: int, threads: dict[tuple[str, str], int]
+) -> list[int] | None:
+    """Ids of the new turn's chunks; None if it was stored already."""
+    tokens = sum(piece.tokens for piece in turn.pieces)
+    row = db.one(
+        "add_memory",
+        _ROLE[turn.role],
+        storable(turn.text) if turn.keep else None,
+        millis(turn.created),
+        storable(turn.session),
+        storable(turn.conversation),
+        turn.position,
+        storable(turn.model),
+        tokens,
+        turn.digest,
+        turn.chain or None,
+        turn.parent or None,
+    )
+    if row is None:
+        return None
+    if not turn.keep:
+        return []
+    named = (storable(turn.session), storable(turn.conversation))
+    if named not in threads:
+        known = db.one("thread", *named) or db.one("add_thread", *named)
+        assert known is not None
+        threads[named] = known[0]
+    head = struct.unpack("<q", turn.digest[:8].ljust(8, b"\0"))[0]
+    ids = []
+    for piece in turn.pieces:
+        chunk = db.one("add_chunk", row[0], storable(piece.text), piece.tokens)
+        assert chunk is not None
+        role, created = _ROLE[turn.role], millis(turn.created)
+        db.one(
+            "add_signal",
+            *(chunk[0], row[0], threads[named], created, role, head, revision, piece.terms),
+        )
+        ids.append(chunk[0])
+    return ids
+
+
+def _put_block(db: Database, block: Block, now: datetime) -> None:
+    ids = np.array(block.chunks, "<i8").tobytes()
+    db.one(
+        "put_block",
+        *(block.key, storable(block.text), ids, block.tokens),
+        *(millis(block.made), millis(now), block.revision),
+    )
+
+
+def set_vectors(db: Database, embedder: str, ids: Sequence[int], vectors: Vectors) -> None:
+    """See VaultStore.set_vectors."""
+    quantised = np.clip(np.rint(vectors * 127), -127, 127).astype(np.int8)
+    with db.transaction():
+        held = (db.one("embedder") or ("",))[0]
+        if held not in ("", embedder):
+            raise Conflict(
+                f"This vault holds vectors of {held}, not of {embedder}",
+                "DELETE /v1/memory?reset=true forgets them; the vault is then embedded anew",
+            )
+        if not held:
+            db.one("set_embedder", embedder)
+        revision = _next_revision(db)
+        db.many(
+            "set_vector",
+            [(row.tobytes(), revision, id) for id, row in zip(ids, quantised, strict=True)],
+        )
+
+
+def delete(db: Database, id: int) -> bool:
+    """See VaultStore.delete.
+
+    A turn of a conversation leaves its digests: a client that resends it must not bring it back.
+    """
+    with db.transaction():
+        if db.one("memory", id) is None:
+            return False
+        gone = {row[0] for row in db.all("chunks_of", id)}
+        _drop_blocks_with(db, gone)
+        db.one("delete_chunks_of", id)
+        db.one("forget_memory", id)
+        db.one("delete_memory", id)
+        db.one("next_epoch")
+    db.shrink()
+    return True
+
+
+def clear(db: Database, session: str | None) -> int:
+    """See VaultStore.clear."""
+    with db.transaction():
+        if session is None:
+            count = db.one("count_all")
+            db.one("clear_all")
+        else:
+            count = db.one("count_session", session)
+            db.one("clear_session", session)
+        db.one("drop_all_blocks")
+        db.one("next_epoch")
+    db.shrink()
+    assert count is not None
+    return int(count[0])
+
+
+def reset(db: Database) -> None:
+    """See VaultStore.reset."""
+    with db.transaction():
+        db.one("forget_vectors")
+        db.one("set_embedder", "")
+        db.one("next_epoch")
+
+
+def _drop_blocks_with(db: Database, gone: set[int]) -> None:
+    for key, ids in db.all("all_blocks"):
+        if gone.intersection(_unpacked(ids)):
+            db.one("drop_block", key)
+
+
+def _next_revision(db: Database) -> int:
+    row = db.one("next_revision")
+    if row is None:
+        raise StoreError(f"{db.path.name} has no meta row", "Restore it from a backup")
+    return int(row[0])
+
+
+def _unpacked(ids: bytes) -> tuple[int, ...]:
+    return tuple(np.frombuffer(ids, "<i8").tolist())
