@@ -14,6 +14,20 @@ from .stack import Router
 
 FACT = "My dog is called Rex."
 QUESTION = "What is my dog's name?"
+OPEN_WEBUI_TITLE = """### Task:
+Generate a concise, 3-5 word title with an emoji summarizing the chat history.
+### Guidelines:
+- The title should clearly represent the main theme or subject of the conversation.
+- Your entire response must consist solely of the JSON object.
+### Output:
+JSON format: { "title": "your concise title here" }
+### Examples:
+- { "title": "📉 Stock Market Trends" },
+### Chat History:
+<chat_history>
+USER: What is my dog's name?
+ASSISTANT: Your dog is called Rex.
+</chat_history>"""
 both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
 
@@ -160,8 +174,7 @@ def test_client_chores_are_neither_recalled_for_nor_stored(
 ) -> None:
     router.ask(key, FACT)
     before = router.memories(key)
-    task = "### Task:\nGenerate a concise, 3-5 word title for the chat.\n### Chat History:\nmy dog"
-    router.ask(key, task)
+    router.ask(key, OPEN_WEBUI_TITLE)
     assert provider.prompts[-1].memory == ""
     assert router.memories(key) == before
 
