@@ -113,7 +113,7 @@ class AnthropicMessages:
         at most, and never first; where it has no such place, the text goes into the turn.
         """
         items = messages.messages_of(body, "messages")
-        if not items or not model or not _TAKES_SYSTEM.match(model):
+        if not items or not blocks or not model or not _TAKES_SYSTEM.match(model):
             return messages.inject(body, "messages", blocks, _put_in_front)
         roles = [text_in(messages.read(item), "role") for item in items]
         apart = {i: text for i, text in blocks.items() if _system_may_follow(roles, i)}

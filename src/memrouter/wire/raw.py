@@ -93,17 +93,7 @@ def split_object(value: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     try:
         return _object.decode(value)
     except (msgspec.DecodeError, RecursionError):  # lone surrogates, or nested deeply
-        text = bytes(value).removeprefix(_BOM).strip(_WHITE)
-        if text[:1] != b"{":
-            raise ValueError("not a JSON object") from None
-    fields = {}
-    key = ""
-    for is_key, start, end in _members(text):
-        if is_key:
-            key = json.loads(text[start:end])
-        else:
-            fields[key] = msgspec.Raw(text[start:end].strip(_WHITE))
-    return fields
+        return _members_of_object(bytes(value).removeprefix(_BOM).strip(_WHITE))
 
 
 def split_array(value: bytes | msgspec.Raw) -> list[msgspec.Raw]:
@@ -112,10 +102,22 @@ def split_array(value: bytes | msgspec.Raw) -> list[msgspec.Raw]:
         return _array.decode(value)
     except (msgspec.DecodeError, RecursionError):
         text = bytes(value).strip(_WHITE)
-        if text[:1] != b"[":
-            raise ValueError("not a JSON array") from None
-    items = (text[start:end].strip(_WHITE) for _, start, end in _members(text))
-    return [msgspec.Raw(item) for item in items if item]
+    if text[:1] != b"[":
+        raise ValueError("not a JSON array")
+    return [msgspec.Raw(text[start:end].strip(_WHITE)) for _, start, end in _members(text)]
+
+
+def _members_of_object(text: bytes) -> dict[str, msgspec.Raw]:
+    if text[:1] != b"{":
+        raise ValueError("not a JSON object")
+    fields = {}
+    key = ""
+    for is_key, start, end in _members(text):
+        if is_key:
+            key = json.loads(text[start:end])
+        else:
+            fields[key] = msgspec.Raw(text[start:end].strip(_WHITE))
+    return fields
 
 
 def _members(text: bytes) -> Iterator[tuple[bool, int, int]]:
