@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -115,8 +116,7 @@ class AnthropicMessages:
         items = messages.messages_of(body, "messages")
         if not items or not blocks or not model or not _TAKES_SYSTEM.match(model):
             return messages.inject(body, "messages", blocks, _put_in_front)
-        roles = [text_in(messages.read(item), "role") for item in items]
-        apart = {i: text for i, text in blocks.items() if _system_may_follow(roles, i)}
+        apart = {i: text for i, text in blocks.items() if _system_may_follow(items, i)}
         within = {i: text for i, text in blocks.items() if i not in apart}
         body = messages.inject(body, "messages", within, _put_in_front)
         items = messages.messages_of(body, "messages") or []
@@ -203,11 +203,15 @@ def _find_result(found: Found, content: Any) -> None:
             found.extra.append(raw.written(part.get("content")))
 
 
-def _system_may_follow(roles: Sequence[str], at: int) -> bool:
-    if not 0 <= at < len(roles) or roles[at] != "user":
+def _system_may_follow(items: Sequence[Raw], at: int) -> bool:
+    if not 0 <= at < len(items) or _role(items[at]) != "user":
         return False
-    after = next((role for role in roles[at + 1 :] if role != "system"), "assistant")
-    return after == "assistant"
+    following = map(_role, itertools.islice(items, at + 1, None))
+    return next((role for role in following if role != "system"), "assistant") == "assistant"
+
+
+def _role(item: Raw) -> str:
+    return text_in(messages.read(item), "role")
 
 
 def _put_in_front(message: dict[str, Raw], context: str) -> bool:

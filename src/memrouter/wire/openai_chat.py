@@ -124,17 +124,22 @@ def _found(message: Any) -> Found:
         found.pieces.append(content)
     elif isinstance(content, list):
         _find_parts(found, objects_in(message, "content"))
+    if found.role == "assistant":
+        _find_calls(found, message)
+    elif found.role == "tool":
+        found.answer(text_in(message, "tool_call_id"))
+        if name == "function":
+            found.answer(f"function {text_in(message, 'name')}")
+    return found
+
+
+def _find_calls(found: Found, message: Json) -> None:
     if thinking := text_in(message, "reasoning_content") or text_in(message, "reasoning"):
         found.extra.append(thinking)
     for call in objects_in(message, "tool_calls"):
         _find_call(found, text_in(call, "id"), object_in(call, "function"))
     if legacy := object_in(message, "function_call"):
         _find_call(found, f"function {text_in(legacy, 'name')}", legacy)
-    if found.role == "tool":
-        found.answer(text_in(message, "tool_call_id"))
-        if name == "function":
-            found.answer(f"function {text_in(message, 'name')}")
-    return found
 
 
 def _find_parts(found: Found, parts: list[Json]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +39,14 @@ def medium_of(mime_type: str) -> Medium:
     return {"image": Medium.IMAGE, "audio": Medium.AUDIO, "video": Medium.VIDEO}.get(
         kind, Medium.FILE
     )
+
+
+_AUTHORS: dict[Role, Callable[[str], str]] = {
+    "user": user_text,
+    "assistant": assistant_text,
+    "system": str,
+}
+"""What of a message each author wrote; results of tools are nobody's words."""
 
 
 class Found:
@@ -92,17 +100,11 @@ def _counted(found: Found) -> str:
 
 
 def _turn(found: Found, count: int) -> Turn:
-    role = found.role
-    if role == "user":
-        text = joined(p if isinstance(p, Medium) else user_text(p) for p in found.pieces)
-    elif role == "assistant":
-        text = joined(p if isinstance(p, Medium) else assistant_text(p) for p in found.pieces)
-    else:
-        text = joined(found.pieces) if role == "system" else ""
+    text = _text(found)
     return Turn(
-        role=role,
+        role=found.role,
         text=text,
-        written=bool(text) and role in ("user", "assistant"),
+        written=bool(text) and found.role in ("user", "assistant"),
         memory=found.memory,
         tokens=found.flat + count,
         calls=tuple(found.calls),
@@ -110,6 +112,13 @@ def _turn(found: Found, count: int) -> Turn:
         glued=found.glued,
         signed=found.signed,
     )
+
+
+def _text(found: Found) -> str:
+    read = _AUTHORS.get(found.role)
+    if read is None or not found.pieces:
+        return ""
+    return joined([p if isinstance(p, Medium) else read(p) for p in found.pieces])
 
 
 def joined(pieces: Iterable[str | Medium]) -> str:
