@@ -71,6 +71,8 @@ def read_stacks(raw: str) -> Stacks:
         if not match:
             continue
         count, frames = int(match["count"]), match["stack"].split(";")
+        if frames[-1].startswith("_worker (concurrent/"):
+            continue  # a pool's thread that waits for work, which py-spy takes for busy
         stacks.total += count
         stacks.own[_function(frames[-1])] += count
         stacks.packages[_package(frames[-1])] += count

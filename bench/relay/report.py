@@ -23,11 +23,12 @@ console = Console(width=None if os.isatty(1) else 165)
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows; the first column is text, the others figures."""
-    t = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    t = Table(box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
         t.add_column(column, justify="right" if i else "left", no_wrap=not i)
     for row in rows:
         t.add_row(*row)
+    console.print(f"[bold]{title}[/bold]")
     console.print(t)
 
 

@@ -50,6 +50,10 @@ def serve(
     return Server(name, argv, port=port, cores=cores, env=environment(data, port, mock_port))
 
 
+class MissingError(BenchError):
+    """This memrouter has no such endpoint."""
+
+
 class Api:
     """A keep-alive client of the memory API; it repeats a request whose connection was closed."""
 
@@ -69,6 +73,8 @@ class Api:
                 self._connection.close()
                 if attempt == 2:
                     raise
+        if response.status == 404:
+            raise MissingError(f"{method} {path}: {response.status} {content[:300]!r}")
         if response.status // 100 != 2:
             raise BenchError(f"{method} {path}: {response.status} {content[:300]!r}")
         return json.loads(content)
@@ -87,9 +93,27 @@ class Api:
             raise BenchError(f"upload: {failed} lines failed: {answer}")
         return stored
 
+    def fill(self, key: str, lines: Iterable[bytes]) -> None:
+        """Store JSONL lines as memories: uploaded, or else as histories of chats."""
+        given = list(lines)
+        try:
+            self.upload(key, given)
+        except MissingError:
+            for i in range(0, len(given), 100):
+                turns = [json.loads(line) for line in given[i : i + 100]]
+                messages = [{"role": t["role"], "content": t["content"]} for t in turns]
+                last = {"role": "user", "content": f"That was part {i // 100 + 1}."}
+                body = {"model": "openai/gpt-5.5", "messages": [*messages, last]}
+                sent = json.dumps(body).encode()
+                self.call("POST", "/v1/chat/completions", f"{key}:write", sent)
+
     def pending(self, key: str) -> int:
         """Chunks of the key's vault that have no vector yet."""
         return int(self.call("GET", "/v1/memory/stats", key)["pending"])
+
+    def memories(self, key: str) -> int:
+        """Chunks that the key's vault holds."""
+        return int(self.call("GET", "/v1/memory/stats", key)["memories"])
 
     def wait_embedded(self, key: str, timeout_s: float) -> None:
         """Return once the key's vault has no pending chunks."""

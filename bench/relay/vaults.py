@@ -54,7 +54,7 @@ def _fill(client: Api, group: Group, keys: list[str], progress: Progress, now_ms
     for i in range(group.vaults):
         key = client.mint(f"{group.name}-{i}")
         seed = hash((group.memories, i)) & 0xFFFFFFFF
-        client.upload(key, texts.memories(group.memories, seed, now_ms))
+        client.fill(key, texts.memories(group.memories, seed, now_ms))
         keys.append(key)
         if i % 20 == 19 and group.memories >= 100:  # keep the backlog short
             client.wait_embedded(key, 600)
@@ -64,6 +64,13 @@ def _fill(client: Api, group: Group, keys: list[str], progress: Progress, now_ms
 def _wait_all(client: Api, keys: Sequence[str], progress: Progress) -> None:
     for key in progress.track(keys, description="embedding"):
         client.wait_embedded(key, 3600)
+
+
+def _check(client: Api, group: Group, keys: Sequence[str]) -> None:
+    """BenchError if the group's first vault does not hold what it was given."""
+    held = client.memories(keys[0]) if keys else 0
+    if held < group.memories * 0.99:
+        raise BenchError(f"a vault of {group.name} holds {held} of {group.memories} memories")
 
 
 def prepare(options: Options, groups: Sequence[Group], mock_port: int) -> Prepared:
@@ -83,6 +90,8 @@ def prepare(options: Options, groups: Sequence[Group], mock_port: int) -> Prepar
                 _fill(client, group, keys[group.name], progress, now_ms)
             filled = [k for g in groups if g.memories for k in keys[g.name][-2000:]]
             _wait_all(client, filled, progress)
+            for group in groups:
+                _check(client, group, keys[group.name])
         listing.write_text(json.dumps(keys))
     found: dict[str, list[str]] = json.loads(listing.read_text())
     if not all(len(found[g.name]) == g.vaults for g in groups):
