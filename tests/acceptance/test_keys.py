@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from memrouter.testing.exchange import Recorded
+
 from .conftest import ServedProvider
 from .stack import Router
 
@@ -121,6 +123,25 @@ def test_the_clients_other_headers_reach_the_provider(
     assert sent.header("host") == provider.url.removeprefix("http://")
     assert b"session-marker" not in sent.body + repr(sent.headers).encode()
     assert sent.json == ASK
+
+
+def test_the_search_for_leaks_finds_them(router: Router, key: str) -> None:
+    """It runs after every test here: this is what it would say."""
+    request = Recorded(
+        serial=1,
+        method="POST",
+        path="/v1/chat/completions",
+        query="mode=read",
+        headers=(("authorization", f"Bearer {key}"), ("x-session-id", "s")),
+        body=b'{"model":"m","memory_mode":"read","metadata":{"memory":1}}',
+        received=0,
+    )
+    assert set(router.leaks(request)) == {
+        f"memory key {key[:6]}…",
+        "header x-session-id",
+        "query mode=",
+        "field memory_mode",
+    }
 
 
 def test_no_key_is_written_to_disk_or_log(router: Router, provider: ServedProvider) -> None:
