@@ -24,7 +24,12 @@ from memrouter.domain import Vector, Vectors
 from memrouter.errors import EmbedderError
 from memrouter.ports import Asked
 
-_WORD = re.compile(r"\w+")
+# Words as whoever asks splits them: runs of a script without spaces, and runs of all else.
+_PAIRED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    r"\uac00-\ud7a3\U00020000-\U0003ffff"
+)
+_WORD = re.compile(rf"[{_PAIRED}]+|[^\W{_PAIRED}]+")
 _BATCH = 64
 _LONGEST = 20_000  # characters of a text that are looked at: a chunk has far fewer
 
@@ -96,7 +101,7 @@ def _weights(
     text: str, offsets: Sequence[tuple[int, int]], rarity: Mapping[str, float]
 ) -> list[float]:
     """A weight a token: that of the word it is part of; punctuation counts like the commonest."""
-    spans = [(m.start(), m.end(), rarity.get(m[0].lower(), 0.0)) for m in _WORD.finditer(text)]
+    spans = [(m.start(), m.end(), rarity.get(m[0].casefold(), 0.0)) for m in _WORD.finditer(text)]
     weights, at = [], 0
     for start, end in offsets:
         while at < len(spans) and spans[at][1] <= start:

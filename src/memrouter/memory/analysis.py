@@ -2,8 +2,9 @@
 
 Both take the same steps, so that a term means the same in a memory and in a query: NFKC, case
 folded, words; accents dropped and English endings cut for Latin words; scripts written without
-spaces become characters and pairs of characters. The store keeps terms as 32-bit hashes, so that
-nothing here depends on a database's tokenizer.
+spaces become characters and pairs of characters. A name in front of a text ("Ann: …") is a term of
+its own kind as well, so that a question that names who said it can tell. The store keeps terms as
+32-bit hashes, so that nothing here depends on a database's tokenizer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import unicodedata
 import zlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -21,7 +22,9 @@ from typing import Any
 
 import Stemmer
 
-VERSION = 1
+from memrouter.memory import vocabulary
+
+VERSION = 2
 """Another number for every change of a rule below: stored terms must then be made anew."""
 
 # Scripts without spaces, and Hangul, whose words carry their particles: read as pairs.
@@ -33,25 +36,26 @@ _WORD = re.compile(rf"[{_PAIRED}]+|[^\W{_PAIRED}]+")
 _PAIRED_RUN = re.compile(rf"[{_PAIRED}]")
 _LONGEST_WORD = 64
 """Characters of a word that count: longer ones are encoded data."""
-
-FUNCTION_WORDS = frozenset(
-    """a an and are as at be been being but by can could d did do does doing for from had has have
-    having he her hers him his how i if in into is it its just ll m may me might my no not of on or
-    our ours re s shall she should so some t than that the their theirs them then there these they
-    this those to too us ve was we were what when where which while who whom whose why will with
-    would you your yours""".split()
+_DATE = r"(?:\([^()\n]{0,40}\)|\[[^\[\]\n]{0,40}\])"
+_NAME = r"[^\W\d_](?:[^\W\d_]|[.'’-]){0,30}"
+_AUTHOR = re.compile(rf"\s*(?:{_DATE}\s*)?({_NAME}(?: {_NAME}){{0,2}})\s*{_DATE}?\s*:\s")
+_LONGEST_NAME = 200
+"""Characters in front of a text in which a name is looked for."""
+_NO_AUTHOR = frozenset(
+    """note notes ps nb todo fyi tldr question answer example warning update edit re fwd q a
+    user assistant human ai""".split()
 )
-"""How something is asked, not what about: never index terms."""
+"""Words before a colon that name no one."""
 
-CHATTER = frozenset(
-    """hi hello hey hiya yo bye goodbye thanks thank thx ok okay yes yeah yep nope sure great good
-    nice cool wow amazing awesome perfect lol haha sorry please welcome morning evening night
-    afternoon sounds sound well right fine alright got get go going see meet later today now tell
-    explain repeat again continue mean help understand question answer try write make shorter
-    longer funny exactly wrong want like know think let much really very never mind here thing
-    things something anything everything lot one up down""".split()
+_SELF_SIGNS = re.compile("[我俺僕私]|わたし|ぼく|うちの|제가|저는|나는|내가|우리")
+_ASKS = "do can did may should could would must shall".split()
+_STATES = re.compile(
+    "".join(rf"(?<!\b{verb} )" for verb in _ASKS) + r"\b(?:i|we)\b|"
+    rf"\b(?:{'|'.join(sorted(vocabulary.OWN))})\b",
+    re.IGNORECASE,
 )
-"""Small talk and commands to a model: index terms, but nothing is recalled for them alone."""
+SPEAKS_OF_SELF = "\0self"
+"""The term of texts in which the author says something of themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,29 +68,71 @@ class QueryWord:
     """Hashes of its index terms; none for function words."""
     topical: bool
     """Whether it says what the query is about: no function word, no small talk."""
+    named: bool = False
+    """Whether it is written like a name: with a capital, and not for starting a sentence."""
 
 
 def index_terms(text: str, created: datetime) -> bytes:
-    """The hashed terms a chunk is found under, the words of its day among them, with repetition."""
-    return hashed((*terms(text), *terms(day(created))))
+    """The hashed terms a chunk is found under, with repetition.
+
+    Those of its words, of its day in words, of its author where the text begins with a name, and
+    SPEAKS_OF_SELF where it does.
+    """
+    author = author_of(text)
+    found = [*terms(text), *terms(day(created))]
+    if author:
+        found += author_terms(author)
+    if _STATES.search(text) or _SELF_SIGNS.search(text):
+        found.append(SPEAKS_OF_SELF)
+    return hashed(found)
+
+
+def mentions_self(words: Sequence[QueryWord]) -> bool:
+    """Whether the one who asks speaks of themselves."""
+    return any(w.word in vocabulary.FIRST_PERSON or _SELF_SIGNS.search(w.word) for w in words)
+
+
+def author_of(text: str) -> str | None:
+    """The name in front of a text, as in "Ann: …" or "Ann Lee (8 May 2023): …"; None without."""
+    match = _AUTHOR.match(normal(text[:_LONGEST_NAME]))
+    if match is None:
+        return None
+    name = match[1]
+    return None if name[0].islower() or name.casefold() in _NO_AUTHOR else name
+
+
+def author_terms(name: str) -> list[str]:
+    """The terms under which what a named person said is found: one a word of the name."""
+    found: list[str] = []
+    for match in _WORD.finditer(normal(name)):
+        word = match[0].casefold()
+        parts = (_pairs(word) or [word]) if _PAIRED_RUN.match(word) else [stem(word)]
+        found.extend(f"\0by {part}" for part in parts)
+    return found
 
 
 def terms(text: str) -> list[str]:
     """The index terms of a text in order, as often as they occur; no function words."""
     found: list[str] = []
-    for match in _WORD.finditer(_normal(text)):
-        word = match[0]
+    for match in _WORD.finditer(normal(text)):
+        word = match[0].casefold()
         if _PAIRED_RUN.match(word):
             found.extend(word)
             found.extend(_pairs(word))
-        elif word not in FUNCTION_WORDS:
+        elif word not in vocabulary.FUNCTION_WORDS:
             found.append(stem(word[:_LONGEST_WORD]))
     return found
 
 
 def query_words(text: str) -> list[QueryWord]:
     """The words of a query, in order."""
-    return [_query_word(match[0]) for match in _WORD.finditer(_normal(text))]
+    whole = normal(text)
+    return [_query_word(match, whole) for match in _WORD.finditer(whole)]
+
+
+def normal(text: str) -> str:
+    """A text in NFKC: one form for what looks alike."""
+    return unicodedata.normalize("NFKC", text)
 
 
 def day(created: datetime) -> str:
@@ -121,19 +167,21 @@ def _stemmer() -> Any:
     return _local.stemmer
 
 
-def _normal(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
-
-
 def _pairs(run: str) -> list[str]:
     return [run[i : i + 2] for i in range(len(run) - 1)]
 
 
-def _query_word(word: str) -> QueryWord:
+def _query_word(match: re.Match[str], text: str) -> QueryWord:
+    word = match[0].casefold()
     if _PAIRED_RUN.match(word):
         pairs = tuple(map(term_hash, _pairs(word) or [word]))
-        return QueryWord(word=word, terms=pairs, topical=True)
-    if word in FUNCTION_WORDS:
+        return QueryWord(word=word, terms=pairs, topical=word not in vocabulary.CHATTER)
+    if word in vocabulary.FUNCTION_WORDS:
         return QueryWord(word=word, terms=(), topical=False)
-    own = (term_hash(stem(word[:_LONGEST_WORD])),)
-    return QueryWord(word=word, terms=own, topical=word not in CHATTER)
+    before = text[max(0, match.start() - 3) : match.start()].rstrip("\"'“‘(* ")
+    return QueryWord(
+        word=word,
+        terms=(term_hash(stem(word[:_LONGEST_WORD])),),
+        topical=word not in vocabulary.CHATTER,
+        named=match[0][0].isupper() and bool(before) and before[-1] not in ".!?:\n",
+    )

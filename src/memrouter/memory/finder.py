@@ -4,17 +4,26 @@ the ranking in between."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
 
 import numpy as np
 
 from memrouter.domain import Budget, Chunk, Hit, Scope
-from memrouter.memory import analysis, ranking
-from memrouter.ports import Asked, Embedder, Signals, VaultStore
+from memrouter.memory import question, ranking, scoring
+from memrouter.memory.question import Question
+from memrouter.memory.ranking import Flags
+from memrouter.memory.scoring import Ranked, Similar
+from memrouter.ports import Embedder, Signals, VaultStore
+
+T = TypeVar("T")
 
 LARGE = 4_000
 """Rows beyond which ranking leaves the event loop."""
+LINE_TOKENS = 18
+"""What a line of the block costs beside its text: mark, age and date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,39 +34,24 @@ class Found:
     revision: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
-    words: tuple[analysis.QueryWord, ...]
-    terms: tuple[ranking.Term, ...]
-
-    @property
-    def topical(self) -> int:
-        return sum(term.topical for term in self.terms)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
-    """Rows of the signals, best first."""
-
-    rows: ranking.Rows
-    scores: ranking.Floats
-    """One a row of `rows`."""
-    relevance: float
-
-
 class Finder:
     """Ranks what a vault holds."""
 
-    def __init__(self, store: VaultStore, embedder: Embedder, *, floor: float) -> None:
-        """floor  relevance under which a vault is said to hold nothing on a question"""
+    def __init__(
+        self, store: VaultStore, embedder: Embedder, *, floor: float, encoder: bool = False
+    ) -> None:
+        """floor    relevance under which a vault is said to hold nothing on a question
+        encoder  whether the embedder is a sentence encoder, which ranks by other weights
+        """
         self._store = store
         self._embedder = embedder
         self._floor = floor
+        self._encoder = encoder
 
     async def find(
         self,
         scope: Scope,
-        question: str,
+        text: str,
         surroundings: str = "",
         *,
         budget: Budget,
@@ -65,6 +59,7 @@ class Finder:
         taken: frozenset[int] = frozenset(),
         floor: bool = True,
         core: bool = True,
+        now: datetime | None = None,
     ) -> Found:
         """What core and the scope's session hold on a question, within the budget.
 
@@ -73,105 +68,72 @@ class Finder:
         taken         ids of chunks that stand in replayed blocks
         floor         False finds the best there is, relevant or not
         core          False searches the scope's session alone
+        now           when it is asked, in the asker's zone; without it "yesterday" means nothing
         """
         signals = await self._store.signals(scope, core=core)
-        asked = _question(question)
-        if not asked.topical and surroundings:
-            asked = _question(f"{question}\n{surroundings}") if not _is_chatter(question) else asked
-        if len(signals.ids) == 0 or (floor and not asked.topical):
+        asked = question.read(text, surroundings, now)
+        if len(signals.ids) == 0 or (floor and not asked.recalls):
             return Found(revision=signals.revision)
-        ranked = await self._rank(signals, asked, question)
-        if floor and ranked.relevance < self._floor:
-            return Found(revision=signals.revision)
-        hits = await self._hits(scope, signals, ranked, budget, exclude, taken)
-        return Found(hits=hits, revision=signals.revision)
+        ranked = await self._rank(signals, asked, _excluded(signals, exclude, taken), budget)
+        rows = ranked.rows
+        if floor:
+            if ranked.relevance < self._floor:
+                return Found(revision=signals.revision)
+            rows = rows[ranking.worthwhile(ranked.scores)]
+        return Found(
+            hits=await self._hits(scope, signals, ranked, rows, budget), revision=signals.revision
+        )
 
-    async def _rank(self, signals: Signals, asked: _Question, question: str) -> Ranked:
-        large = len(signals.ids) > LARGE
-        if large:
-            found = await asyncio.to_thread(ranking.postings, signals, asked.terms)
-        else:
-            found = ranking.postings(signals, asked.terms)
-        vectors = await self._embedder.query(question, _rarity(asked, found))
+    async def _rank(
+        self, signals: Signals, asked: Question, excluded: Flags | None, budget: Budget
+    ) -> Ranked:
+        looked = await _off_loop(signals, lambda: scoring.look_up(signals, asked))
         usable = signals.embedder == self._embedder.name
-        if large:
-            return await asyncio.to_thread(
-                rank, signals, found, vectors if usable else None, asked.topical
+        vectors = (
+            await self._embedder.query(asked.text, asked.rarity(looked.found.idf.tolist()))
+            if usable
+            else None
+        )
+
+        def rank() -> Ranked:
+            likeness = (
+                Similar()
+                if vectors is None
+                else scoring.similar(signals, vectors, encoder=self._encoder)
             )
-        return rank(signals, found, vectors if usable else None, asked.topical)
+            return scoring.rank(
+                signals, asked, looked, likeness, count=budget.memories, excluded=excluded
+            )
+
+        return await _off_loop(signals, rank)
 
     async def _hits(
-        self,
-        scope: Scope,
-        signals: Signals,
-        ranked: Ranked,
-        budget: Budget,
-        exclude: frozenset[bytes],
-        taken: frozenset[int],
+        self, scope: Scope, signals: Signals, ranked: Ranked, rows: ranking.Rows, budget: Budget
     ) -> tuple[Hit, ...]:
-        keep = np.ones(len(ranked.rows), np.bool_)
-        if taken:
-            keep &= ~np.isin(signals.ids[ranked.rows], np.array(sorted(taken), np.int64))
-        if exclude:
-            heads = np.array([int.from_bytes(d[:8], "little") for d in exclude], np.uint64)
-            keep &= ~np.isin(signals.digests[ranked.rows], heads)
-        places = np.flatnonzero(keep)[: budget.memories]
-        rows = ranked.rows[places]
-        ids = [int(id) for id in signals.ids[rows]]
-        scores = {id: float(s) for id, s in zip(ids, ranked.scores[places], strict=True)}
+        ids = signals.ids[rows].tolist()
+        score = dict(zip(signals.ids[ranked.rows].tolist(), ranked.scores.tolist(), strict=True))
         chunks = await self._store.chunks(scope.vault, ids)
-        fitting = _fitting(chunks, budget)
-        return tuple(Hit(chunk=c, score=min(1.0, max(0.0, scores[c.id]))) for c in fitting)
+        return tuple(
+            Hit(chunk=chunk, score=min(1.0, max(0.0, score[chunk.id])))
+            for chunk in _fitting(chunks, budget)
+        )
 
 
-_OVERHEAD_TOKENS = 18
-"""What a line of the block costs beside its text: mark, age and date."""
+async def _off_loop(signals: Signals, work: Callable[[], T]) -> T:
+    """Do some work over all rows, in another thread if there are many."""
+    return await asyncio.to_thread(work) if len(signals.ids) > LARGE else work()
+
+
+def _excluded(signals: Signals, exclude: frozenset[bytes], taken: frozenset[int]) -> Flags | None:
+    if not (exclude or taken) or len(signals.ids) == 0:
+        return None
+    heads = [int.from_bytes(digest[:8], "little") for digest in exclude]
+    excluded = np.zeros(len(signals.ids), np.bool_)
+    excluded[ranking.among(signals.digests, heads)] = True
+    excluded[ranking.among(signals.ids.view(np.uint64), sorted(taken))] = True
+    return excluded
 
 
 def _fitting(chunks: Sequence[Chunk], budget: Budget) -> list[Chunk]:
-    sizes = [chunk.tokens + _OVERHEAD_TOKENS for chunk in chunks]
+    sizes = [chunk.tokens + LINE_TOKENS for chunk in chunks]
     return [chunks[i] for i in ranking.within(sizes, budget.tokens, budget.memories)]
-
-
-def rank(
-    signals: Signals, found: Sequence[ranking.Postings], asked: Asked | None, topical: int
-) -> Ranked:
-    """Rank all rows of a vault.
-
-    found    one a distinct term of the question
-    asked    its vectors; None where the vault's are another embedder's
-    topical  how many of its terms say what it is about
-    """
-    threads = ranking.conversations(signals)
-    words = ranking.score_words(signals, threads, found)
-    if asked is None:
-        plain = meaning = np.zeros(len(signals.ids), np.float32)
-    else:
-        plain = ranking.cosines(signals, asked.plain)
-        meaning = ranking.centred(ranking.cosines(signals, asked.weighted), signals.embedded)
-    scores = ranking.fuse(words.score, meaning, threads)
-    rows = ranking.best(scores, 400)
-    rows = ranking.newest_first(signals, rows, words.coverage)
-    relevance = ranking.relevance(words, plain, topical)
-    return Ranked(rows=rows, scores=scores[rows] / (1 + ranking.SESSION), relevance=relevance)
-
-
-def _question(text: str) -> _Question:
-    words = tuple(analysis.query_words(text))
-    topical: dict[int, bool] = {}
-    for word in words:
-        for term in word.terms:
-            topical[term] = topical.get(term, False) or word.topical
-    terms = tuple(ranking.Term(hash=h, topical=t) for h, t in topical.items())
-    return _Question(words=words, terms=terms)
-
-
-def _rarity(asked: _Question, found: Sequence[ranking.Postings]) -> Mapping[str, float]:
-    idf = {term.hash: posting.idf for term, posting in zip(asked.terms, found, strict=True)}
-    return {w.word: sum(idf[t] for t in w.terms) / len(w.terms) for w in asked.words if w.terms}
-
-
-def _is_chatter(question: str) -> bool:
-    """Whether a question without a topic is small talk rather than a follow-up."""
-    words = analysis.query_words(question)
-    return len(words) < 3 or any(w.terms and not w.topical for w in words)

@@ -8,8 +8,10 @@ from memrouter.domain import Turn
 
 LONGEST = 2_000
 """Characters of a turn that are looked at: what is asked stands at its ends."""
-RECENT = 4
-"""How many turns before the last user turn may add to the query."""
+RECENT = 2
+"""How many turns before the last user turn a question may refer to."""
+NEAR = 600
+"""Characters of each of them that are looked at."""
 
 
 def question(turns: Sequence[Turn]) -> str:
@@ -26,11 +28,11 @@ def surroundings(turns: Sequence[Turn]) -> str:
     if not asks:
         return ""
     before = [t for t in turns[: asks[-1]] if t.written and t.role != "system" and t.text.strip()]
-    return "\n".join(_ends(t.text.strip()) for t in reversed(before[-RECENT:]))
+    return "\n".join(_ends(t.text.strip(), NEAR) for t in reversed(before[-RECENT:]))
 
 
-def _ends(text: str) -> str:
-    if len(text) <= LONGEST:
+def _ends(text: str, longest: int = LONGEST) -> str:
+    if len(text) <= longest:
         return text
-    half = LONGEST // 2
+    half = longest // 2
     return f"{text[:half]} {text[-half:]}"

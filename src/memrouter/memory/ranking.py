@@ -1,13 +1,15 @@
-"""From a vault's signals and a question to a ranking: words, meaning, sessions, time, relevance.
+"""From a vault's signals and a question to a ranking: words, meaning, authors, sessions, relevance.
 
 Exact arithmetic over arrays with one row a chunk: no index, no state, no I/O. Rows stand in the
 order of their conversations, so that a row's neighbours are what was said before and after it.
+Every number here has its reason and its measurements in docs/decisions/0100-recall-ranking.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ from memrouter.ports import Signals
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 K1 = 0.6
 """Saturation of term frequency: a word said twice hardly makes a chat turn more relevant."""
@@ -25,12 +28,33 @@ WINDOW = (1.0, 0.5, 0.25)
 """A word said one turn away counts half, two turns away a quarter."""
 BACKGROUND = 100
 """Chunks assumed outside the vault, so that idf means something while a vault is small."""
-LEXICAL = 0.5
-"""Share of words in the score; the rest is meaning."""
 SESSION = 0.4
 """Share of its conversation's best score that a row gets on top of its own."""
+CUT = 0.5
+"""Hits below this share of the best one are not worth their tokens."""
+SPECIFICITY = 0.2
+"""What rare words on topic add to relevance, beside the cosine."""
 GAP_MS = 30 * 60 * 1000
 """Uploads that name no conversation are one as long as no pause is longer than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """How much each signal counts; words count for what the vectors leave of 1."""
+
+    static: float = 0.5
+    encoder: float = 0.0
+    author: float = 0.15
+
+    @property
+    def words(self) -> float:
+        return 1.0 - self.static - self.encoder
+
+
+STATIC = Weights()
+WITH_ENCODER = Weights(static=0.2, encoder=0.5, author=0.1)
+ENCODER = Weights(static=0.0, encoder=0.65, author=0.1)
+NO_VECTORS = Weights(static=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +62,22 @@ class Term:
     """One term of a question."""
 
     hash: int
-    topical: bool
+    topical: bool = True
+    """Whether it says what the question is about."""
+    weight: float = 1.0
+    """How much it counts, beside its idf."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Postings:
-    """Where one term of a question occurs: rows, ascending, and how often in each."""
+class Occurrences:
+    """Where the terms of a question occur."""
 
     rows: Rows
+    """Rows with a term in reach of WINDOW, ascending."""
     counts: Floats
-    idf: float
-    topical: bool
+    """How often each term stands in each of `rows`; shape (terms, rows)."""
+    idf: Floats
+    """Inverse document frequency a term, shape (terms,)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,30 +92,13 @@ class Words:
     """How much that is rare and on topic stands in the row's window, >= 0."""
 
 
-def idf(matches: int, rows: int) -> float:
+def idf(matches: Floats, rows: int) -> Floats:
     """BM25's inverse document frequency, BACKGROUND rows without the term added."""
-    return float(np.log1p((rows + BACKGROUND - matches + 0.5) / (matches + 0.5)))
+    found: Floats = np.log1p((rows + BACKGROUND - matches + 0.5) / (matches + 0.5))
+    return found.astype(np.float32)
 
 
-def postings(signals: Signals, terms: Sequence[Term]) -> list[Postings]:
-    """Find each term by looking at every occurrence: 20 µs for 1,000 chunks, 2 ms for 100,000."""
-    found = []
-    for term in terms:
-        at = np.flatnonzero(signals.terms == np.uint32(term.hash))
-        occurrences = np.searchsorted(signals.starts, at, side="right") - 1
-        rows, counts = np.unique(occurrences, return_counts=True)
-        found.append(
-            Postings(
-                rows=rows.astype(np.int64),
-                counts=counts.astype(np.float32),
-                idf=idf(len(rows), len(signals.ids)),
-                topical=term.topical,
-            )
-        )
-    return found
-
-
-def conversations(signals: Signals) -> npt.NDArray[np.int64]:
+def conversations(signals: Signals) -> Rows:
     """A number a row, ascending: equal in one conversation.
 
     What was uploaded without one is cut into episodes where a pause is longer than GAP_MS.
@@ -94,65 +106,131 @@ def conversations(signals: Signals) -> npt.NDArray[np.int64]:
     if len(signals.ids) == 0:
         return np.zeros(0, np.int64)
     new = np.zeros(len(signals.ids), np.bool_)
-    new[1:] = signals.groups[1:] != signals.groups[:-1]
-    unnamed = signals.groups[1:] == 0
-    new[1:] |= unnamed & (np.diff(signals.created) > GAP_MS)
+    paused = (signals.groups[1:] == 0) & (np.diff(signals.created) > GAP_MS)
+    np.logical_or(signals.groups[1:] != signals.groups[:-1], paused, out=new[1:])
     return np.cumsum(new)
 
 
+def among(values: npt.NDArray[np.unsignedinteger[Any]], wanted: Sequence[int]) -> Rows:
+    """Places of the values that are among `wanted`, ascending.
+
+    One look at each value whatever the number wanted: 20 µs for the terms of 1,000 chunks, 2 ms
+    for those of 100,000.
+    """
+    if len(values) == 0 or not wanted:
+        return np.zeros(0, np.int64)
+    exact = np.array(wanted, values.dtype)
+    table = np.zeros(1 << 16, np.bool_)
+    table[exact & np.array(0xFFFF, values.dtype)] = True
+    low = values.view(np.uint16)[:: values.dtype.itemsize // 2]  # little-endian: the low half
+    places = np.flatnonzero(table.take(low))
+    return places[np.isin(values[places], exact)]
+
+
+def occurrences(signals: Signals, threads: Rows, terms: Sequence[Term]) -> Occurrences:
+    """Find distinct terms by looking at every occurrence of every term.
+
+    threads  `conversations(signals)`
+    """
+    count = len(signals.ids)
+    hashes = np.array([term.hash for term in terms], np.uint32)
+    at = among(signals.terms, [term.hash for term in terms])
+    order = np.argsort(hashes)
+    which = order[np.searchsorted(hashes[order], signals.terms[at])]
+    there = np.searchsorted(signals.starts, at, side="right") - 1
+    reached = np.zeros(count, np.bool_)
+    for step in range(1 - len(WINDOW), len(WINDOW)):
+        near = there + step
+        reached[np.minimum(np.maximum(near, 0), count - 1)] = True
+    rows = np.flatnonzero(reached)
+    place = np.cumsum(reached) - 1
+    flat = np.bincount(which * len(rows) + place[there], minlength=len(terms) * len(rows))
+    counts = flat.reshape(len(terms), len(rows)).astype(np.float32)
+    return Occurrences(
+        rows=rows,
+        counts=counts,
+        idf=idf(np.count_nonzero(counts, axis=1).astype(np.float32), count),
+    )
+
+
 def score_words(
-    signals: Signals, threads: npt.NDArray[np.int64], terms: Sequence[Postings]
+    signals: Signals, threads: Rows, terms: Sequence[Term], found: Occurrences
 ) -> Words:
     """Score every row by the words of a question.
 
     threads  `conversations(signals)`
-    terms    one a distinct term; one that occurs nowhere still counts in the denominators
+    terms    those of `found`; one that occurs nowhere still counts in the denominators
     """
     count = len(signals.ids)
+    weights = np.array([term.weight for term in terms], np.float32) * found.idf
+    total = max(float(weights.sum()), 1e-9)
+    topical = np.array([term.topical for term in terms], np.bool_)
+    soft = _soft_counts(found, threads)
+    damping = K1 * (1 - B + B * _relative_lengths(signals, threads, found.rows))
     score, coverage, specificity = (np.zeros(count, np.float32) for _ in range(3))
-    if count == 0 or not terms:
-        return Words(score=score, coverage=coverage, specificity=specificity)
-    lengths = _soft_lengths(signals, threads)
-    damping = K1 * (1 - B + B * lengths / max(float(lengths.mean()), 1e-9))
-    highest, total = idf(0, count), 0.0
-    for term in terms:
-        total += term.idf
-        if len(term.rows) == 0:
-            continue
-        rows, frequency = _spread(threads, term)
-        score[rows] += term.idf * (K1 + 1) * frequency / (frequency + damping[rows])
-        coverage[term.rows] += term.idf
-        if term.topical:
-            specificity[rows] += term.idf / highest * np.minimum(frequency, 1)
-    return Words(score=score / total, coverage=coverage / total, specificity=specificity)
+    score[found.rows] = weights @ (soft / (soft + damping)) * ((K1 + 1) / total)
+    coverage[found.rows] = weights @ (found.counts > 0) / total
+    highest = idf(np.zeros(1, np.float32), count)
+    rare = np.where(topical, weights, 0) / highest
+    specificity[found.rows] = rare @ np.minimum(soft, 1)
+    return Words(score=score, coverage=coverage, specificity=specificity)
 
 
-def cosines(signals: Signals, vector: npt.NDArray[np.float32]) -> Floats:
-    """Cosine of each row with a question's vector; 0 for rows without one."""
-    if signals.vectors.shape[1:] != vector.shape:
-        return np.zeros(len(signals.ids), np.float32)
-    found: Floats = (signals.vectors.astype(np.float32) @ vector) / np.float32(127)
+def cosines(signals: Signals, vectors: npt.NDArray[np.float32]) -> Floats:
+    """Cosines of each row with some questions' vectors, 0 for rows without one.
+
+    vectors  shape (questions, dimension); returns shape (questions, rows)
+    """
+    count, dimension = signals.vectors.shape
+    found = np.zeros((len(vectors), count), np.float32)
+    if dimension != vectors.shape[1]:
+        return found
+    scaled = np.ascontiguousarray(vectors.T) / np.float32(127)
+    for at in range(0, count, 4_096):  # what is converted at a time stays in the processor's cache
+        block = signals.vectors[at : at + 4_096].astype(np.float32)
+        np.matmul(block, scaled, out=found.T[at : at + 4_096])
     return found
 
 
-def centred(similar: Floats, embedded: npt.NDArray[np.bool_]) -> Floats:
-    """Cosines above the vault's mean, 1 for a perfect match: comparable between questions."""
-    if not embedded.any():
+def centred(similar: Floats, embedded: Flags) -> Floats:
+    """Cosines above the vault's mean, 1 for a perfect match: comparable between embedders."""
+    known = similar if embedded.all() else similar[embedded]
+    if len(known) == 0:
         return np.zeros_like(similar)
-    mean = float(similar[embedded].mean())
-    above = (similar - mean) / max(1 - mean, 1e-6)
-    return np.where(embedded, above, 0).astype(np.float32)
+    mean = float(known.mean())
+    above: Floats = (similar - np.float32(mean)) / np.float32(max(1 - mean, 1e-6))
+    return above * embedded
 
 
-def fuse(words: Floats, meaning: Floats, threads: npt.NDArray[np.int64]) -> Floats:
-    """One score a row: words and meaning, lifted by the best of the row's conversation."""
-    if len(words) == 0:
-        return words
-    score = LEXICAL * words + (1 - LEXICAL) * meaning
-    first = np.flatnonzero(np.concatenate(([True], threads[1:] != threads[:-1])))
-    best_of = np.maximum.reduceat(score, first)
-    sizes = np.diff(np.append(first, len(score)))
-    lifted: Floats = (score + SESSION * np.repeat(best_of, sizes)).astype(np.float32)
+def fuse(
+    weights: Weights,
+    words: Floats,
+    static: Floats | None,
+    encoder: Floats | None,
+    author: Floats | None,
+) -> Floats:
+    """One score a row.
+
+    static, encoder  centred cosines; None where there are none
+    author           how much a row is by whom the question asks for, 0 to 1; None if for nobody
+    """
+    score: Floats = np.float32(weights.words) * words
+    if static is not None:
+        score += np.float32(weights.static) * static
+    if encoder is not None:
+        score += np.float32(weights.encoder) * encoder
+    if author is not None:
+        score += np.float32(weights.author) * author
+    return score
+
+
+def lift(scores: Floats, threads: Rows) -> Floats:
+    """Add a share of the best score in its conversation to each row."""
+    if len(scores) == 0:
+        return scores
+    first = np.flatnonzero(np.diff(threads, prepend=-1))
+    best_of = np.maximum.reduceat(scores, first)
+    lifted: Floats = scores + np.float32(SESSION) * best_of[threads].astype(np.float32)
     return lifted
 
 
@@ -168,9 +246,17 @@ def best(scores: Floats, count: int) -> Rows:
     return rows[np.argsort(-scores[rows], kind="stable")].astype(np.int64)
 
 
+def worthwhile(scores: Floats) -> Flags:
+    """Which of these hits are at least CUT of the best one."""
+    kept: Flags = scores >= CUT * scores.max(initial=0.0)
+    return kept
+
+
 def newest_first(
     signals: Signals,
+    threads: Rows,
     ranked: Rows,
+    scores: Floats,
     coverage: Floats,
     *,
     first: int = 20,
@@ -180,32 +266,46 @@ def newest_first(
     """Put a statement above the older ones that it replaces; nothing is dropped.
 
     Among the `first` rows, one replaces another if both state what is asked (`direct` of its idf),
-    come from one author in different conversations, are `alike` (cosine), and it is later.
+    come from one author in different conversations, are `alike` (cosine), and it is later and not
+    far less to the point.
+
+    scores, coverage  one for every row of the vault
     """
-    head = [int(row) for row in ranked[:first]]
-    stating = [i for i, row in enumerate(head) if coverage[row] >= direct]
+    head = ranked[:first]
+    stating = np.flatnonzero(coverage[head] >= direct)
     if len(stating) < 2:
         return ranked
-    vectors = signals.vectors[head].astype(np.float32) / np.float32(127)
-    likeness = vectors @ vectors.T
-    place = {i: float(i) for i in range(len(head))}
-    for later in sorted(stating, key=lambda i: signals.created[head[i]]):
-        for older in stating:
-            if likeness[later, older] >= alike and _replaces(signals, head[later], head[older]):
-                place[later] = min(place[later], place[older] - 1e-3)
-    order = sorted(place, key=lambda i: place[i])
-    return np.concatenate((np.array([head[i] for i in order], np.int64), ranked[first:]))
+    rows = head[stating]
+    vectors = signals.vectors[rows].astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    created, roles = signals.created[rows], signals.roles[rows]
+    replaces = (
+        (vectors @ vectors.T >= alike)
+        & (created[:, None] > created[None, :])
+        & (roles[:, None] == roles[None, :])
+        & (threads[rows][:, None] != threads[rows][None, :])
+        & (scores[rows][:, None] >= CUT * scores[rows][None, :])
+    )
+    if not replaces.any():
+        return ranked
+    place = np.arange(len(head), dtype=np.float64)
+    for later in np.argsort(created, kind="stable"):
+        for older in np.flatnonzero(replaces[later]):
+            place[stating[later]] = min(place[stating[later]], place[stating[older]] - 1e-3)
+    return np.concatenate((head[np.argsort(place, kind="stable")], ranked[first:]))
 
 
-def relevance(words: Words, plain: Floats, topical: int) -> float:
+def relevance(words: Words, plain: Floats, topical: bool, admissible: Flags) -> float:
     """How sure it is that the vault holds anything on the question: absolute, 0 to about 1.5.
 
-    plain    cosines with the unweighted question
-    topical  how many of its words say what it is about; 0 is small talk, for which nothing counts
+    plain       cosines with the unweighted question
+    topical     whether any of its words say what it is about; for small talk nothing counts
+    admissible  rows that may be found
     """
-    if topical == 0 or len(plain) == 0:
+    if not topical or not admissible.any():
         return 0.0
-    return float(plain.max()) + 0.2 * float(words.specificity.max())
+    nearest, rarest = plain[admissible].max(), words.specificity[admissible].max()
+    return float(nearest) + SPECIFICITY * float(rarest)
 
 
 def within(sizes: Sequence[int], tokens: int, count: int) -> list[int]:
@@ -223,33 +323,37 @@ def within(sizes: Sequence[int], tokens: int, count: int) -> list[int]:
     return chosen
 
 
-def _soft_lengths(signals: Signals, threads: npt.NDArray[np.int64]) -> Floats:
-    lengths = np.diff(signals.starts).astype(np.float32)
-    total = lengths.copy()
+def _soft_counts(found: Occurrences, threads: Rows) -> Floats:
+    """How often each term stands in the window of each row, what is further away counting less."""
+    soft, rows = found.counts.copy(), found.rows
     for distance, share in enumerate(WINDOW[1:], start=1):
-        near = threads[distance:] == threads[:-distance]
-        total[distance:] += share * lengths[:-distance] * near
-        total[:-distance] += share * lengths[distance:] * near
-    return total
+        near = _near(rows, threads, distance) * np.float32(share)
+        soft[:, distance:] += found.counts[:, :-distance] * near
+        soft[:, :-distance] += found.counts[:, distance:] * near
+    return soft
 
 
-def _spread(threads: npt.NDArray[np.int64], term: Postings) -> tuple[Rows, Floats]:
-    """Rows whose soft window holds a term, and its weighted frequency there."""
-    places, values = [term.rows], [term.counts]
+def _near(rows: Rows, threads: Rows, distance: int) -> Flags:
+    """For each of `rows` and the one `distance` places later: are they as far apart in one thread?
+
+    Rows in between are in `rows` too if one of the two holds a term, so no neighbour is missed.
+    """
+    before, after = rows[:-distance], rows[distance:]
+    near: Flags = (after - before == distance) & (threads[after] == threads[before])
+    return near
+
+
+def _relative_lengths(signals: Signals, threads: Rows, rows: Rows) -> Floats:
+    """Terms in the window of each of `rows`, by the average of all windows."""
+    count = len(signals.ids)
+    lengths = np.diff(signals.starts)
+    total = lengths[rows].astype(np.float32)
+    average = 1.0
     for distance, share in enumerate(WINDOW[1:], start=1):
         for step in (-distance, distance):
-            there = term.rows + step
-            inside = (there >= 0) & (there < len(threads))
-            inside[inside] = threads[there[inside]] == threads[term.rows[inside]]
-            places.append(there[inside])
-            values.append((term.counts[inside] * share).astype(np.float32))
-    rows, back = np.unique(np.concatenate(places), return_inverse=True)
-    return rows, np.bincount(back, np.concatenate(values)).astype(np.float32)
-
-
-def _replaces(signals: Signals, later: int, older: int) -> bool:
-    return bool(
-        signals.created[later] > signals.created[older]
-        and signals.roles[later] == signals.roles[older]
-        and signals.memories[later] != signals.memories[older]
-    )
+            there = np.clip(rows + step, 0, count - 1)
+            inside = (threads[there] == threads[rows]) & (there == rows + step)
+            total += np.float32(share) * lengths[there] * inside
+        pairs = np.count_nonzero(threads[distance:] == threads[:-distance])
+        average += 2 * share * pairs / max(count, 1)
+    return total / np.float32(max(float(lengths.mean()) * average, 1e-9))

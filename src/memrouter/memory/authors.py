@@ -1,0 +1,130 @@
+"""Who said what: the rows whose author a question asks for, by name, by "I" or by "you".
+
+Stored turns say little about their author: a role, sometimes a name in front ("Ann: …"). Where a
+name is only ever heard from one side of a conversation, it is the other side's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from memrouter.domain import ROLES
+from memrouter.memory import analysis
+from memrouter.memory.question import Question
+from memrouter.memory.ranking import Flags, Floats, Occurrences, Rows, among
+from memrouter.ports import Signals
+
+REGULAR = 0.02
+"""Share of a vault's rows that must name an author, or be written by them, for it to mean much."""
+ONE_SIDED = 0.9
+"""Share of the mentions of a name that one side makes, if it is the name of the other."""
+
+_USER, _ASSISTANT = ROLES.index("user"), ROLES.index("assistant")
+_SELF = analysis.term_hash(analysis.SPEAKS_OF_SELF)
+
+
+def asked_for(
+    signals: Signals, threads: Rows, question: Question, found: Occurrences
+) -> Floats | None:
+    """How much each row is by whom the question asks for, 0 to 1; None if it asks for nobody.
+
+    threads  see ranking.conversations
+    found    where the question's terms occur
+    """
+    named = _signed(signals, question.names)
+    if named is not None:
+        return named.astype(np.float32)
+    addressed = _addressed(signals, threads, question, found)
+    if addressed is not None:
+        return addressed
+    if question.of_assistant:
+        said: Floats = (signals.roles == _ASSISTANT).astype(np.float32)
+        return said
+    if question.of_self:
+        own = np.zeros(len(signals.ids), np.float32)
+        own[_rows_of(signals, among(signals.terms, [_SELF]))] = 1.0
+        own *= signals.roles == _USER
+        return own
+    return None
+
+
+def _signed(signals: Signals, names: Sequence[int]) -> Flags | None:
+    """Rows with one of these names in front.
+
+    Someone who hardly wrote anything is no author but a heading, as in "Recipe: …".
+    """
+    at = among(signals.terms, names)
+    if len(at) == 0:
+        return None
+    hashes, rows = signals.terms[at], _rows_of(signals, at)
+    least = max(3.0, REGULAR * len(signals.ids))
+    regular = [h for h in set(hashes.tolist()) if np.count_nonzero(hashes == h) >= least]
+    if not regular:
+        return None
+    signed = np.zeros(len(signals.ids), np.bool_)
+    signed[rows[np.isin(hashes, regular)]] = True
+    # The later chunks of a turn do not repeat who said it.
+    turn = _turns(signals)
+    of_turn = np.zeros(int(turn[-1]) + 1, np.bool_)
+    of_turn[turn[signed]] = True
+    named: Flags = of_turn[turn]
+    return named
+
+
+def _addressed(
+    signals: Signals, threads: Rows, question: Question, found: Occurrences
+) -> Floats | None:
+    """Rows by someone whose name only the other side of the conversation says.
+
+    Sides are the roles or, where a vault has but one, every other turn of a conversation.
+    """
+    total: Floats | None = None
+    for number, term in enumerate(question.terms):
+        if term.hash not in question.addressed:
+            continue
+        rows = found.rows[found.counts[number] > 0]
+        if len(rows) < max(5.0, REGULAR * len(signals.ids)):
+            continue
+        leaning = _other_side(signals, threads, rows)
+        if leaning is not None:
+            total = leaning if total is None else total + leaning
+    return total
+
+
+def _other_side(signals: Signals, threads: Rows, mentions: Rows) -> Floats | None:
+    """How surely each row is on the side that does not make these mentions; None if both do."""
+    by_user = signals.roles == _USER
+    if 0.1 < np.count_nonzero(by_user) / len(by_user) < 0.9:
+        side, group = by_user, np.zeros(len(threads), np.int64)
+    else:
+        side, group = _odd_turns(signals, threads), threads
+    last = int(group[-1]) + 1
+    odd = np.bincount(group[mentions], side[mentions], minlength=last)
+    count = np.bincount(group[mentions], minlength=last)
+    even = count - odd
+    telling = count >= 2
+    heard = np.maximum(odd, even)[telling].sum()
+    if not telling.any() or heard < ONE_SIDED * count[telling].sum():
+        return None
+    leaning = ((even - odd) / np.maximum(count, 1))[group] * np.where(side, 1, -1)
+    return np.maximum(leaning, 0).astype(np.float32)
+
+
+def _odd_turns(signals: Signals, threads: Rows) -> Flags:
+    """Whether a row is part of the second, fourth, … turn of its conversation."""
+    turn = _turns(signals)
+    first = np.flatnonzero(np.diff(threads, prepend=-1))
+    return ((turn - turn[first][threads]) & 1).astype(np.bool_)
+
+
+def _turns(signals: Signals) -> Rows:
+    """A number a row, equal for the chunks of one turn."""
+    new = np.zeros(len(signals.memories), np.int64)
+    new[1:] = signals.memories[1:] != signals.memories[:-1]
+    return np.cumsum(new)
+
+
+def _rows_of(signals: Signals, places: Rows) -> Rows:
+    return np.searchsorted(signals.starts, places, side="right") - 1

@@ -1,0 +1,176 @@
+"""What a question is about: its terms, whose words it asks for, which time, and whether it asks
+memory anything at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from memrouter.memory import analysis
+from memrouter.memory.periods import Period, period
+from memrouter.memory.ranking import Term
+
+T = TypeVar("T")
+
+LONGEST = 4_000
+"""Characters of a question that are looked at, half from each end: what is asked stands there."""
+MOST_TERMS = 64
+SURROUNDINGS = 0.5
+"""How much a word counts that only the turns before the question hold."""
+COMMON = 1.0
+"""How much words without a term count in a vector: about the idf of a common word."""
+
+_PROFILE = re.compile(
+    r"\b(?:(?:what|everything|anything|all|how much)\b.{0,30}\b(?:know|remember|recall|learn\w*|"
+    r"memor\w+|stored?|saved?)\b.{0,12}\babout (?:me|us|myself)|"
+    r"(?:tell|describe|summari[sz]e)\b.{0,20}\b(?:me )?(?:about )?(?:me|myself)\s*[?.!]*\s*$|"
+    r"who am i|do you (?:know|remember) (?:me|who i am)|(?:was|wei(?:ß|ss)t du).{0,20}über mich|"
+    r"qu(?:e|oi).{0,12}sa(?:is|vez)[- ](?:tu|vous).{0,8}(?:de|sur) moi|qué sabes (?:de|sobre) mí|"
+    r"o que (?:você )?sabe(?:s)? (?:de|sobre) mim|cosa sai di me)\b|"
+    r"что ты (?:знаешь|помнишь) обо мне|(?:你|您).{0,4}(?:知道|了解|记得).{0,4}我|我是谁|"
+    r"私について|私のこと.{0,6}(?:知|覚)|나에 대해",
+    re.IGNORECASE,
+)
+PROFILE = (
+    "My name is. I am years old. I live in. I work as, my job is. My family: my wife, my husband, "
+    "my children, my pet. I like, I love, my favourite, my hobby. I want, I plan. I am allergic to."
+)
+"""What is asked in place of "what do you know about me?", which has no words to search by."""
+
+_SAID_BY_ASSISTANT = re.compile(
+    r"\b(?:did you|you (?:said|told|suggest\w*|recommend\w*|gave|mention\w*|wrote|listed|"
+    r"explain\w*|provided|proposed|advised|picked|named|came up)|your (?:advice|suggestion|"
+    r"recommendation|answer|explanation)|hast du|tu m'as|me (?:dijiste|recomendaste)|"
+    r"ты (?:сказал|советовал)\w*)\b|"
+    r"(?:你|您).{0,3}(?:说过|推荐|建议)|あなた(?:は|が)",
+    re.IGNORECASE,
+)
+_SAID_BETWEEN = re.compile(
+    r"\b(?:our (?:\w+ ){0,2}(?:chat|conversation|discussion)s?|"
+    r"we (?:\w+ )?(?:talk|discuss|spoke)\w*|remind me)\b",
+    re.IGNORECASE,
+)
+_LOOKS_BACK = re.compile(
+    r"\b(?:did|was|were|had|first|before|originally|previously|used to|ago|initially|former\w*|"
+    r"earlier|back (?:then|in|when)|no longer)\b",
+    re.IGNORECASE,
+)
+_REFERS = frozenset(
+    """it its that this those these they them their theirs he him his she her hers one ones there
+    then same other another both else ones either former latter""".split()
+)
+"""Words that stand for something said before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question, read."""
+
+    text: str
+    """What is embedded."""
+    words: tuple[analysis.QueryWord, ...] = ()
+    terms: tuple[Term, ...] = ()
+    """Distinct."""
+    names: tuple[int, ...] = ()
+    """Terms under which an author of one of its words' name is found."""
+    addressed: tuple[int, ...] = ()
+    """Those of `terms` that are written like names."""
+    of_self: bool = False
+    """Whether the asker's own statements are asked for."""
+    of_assistant: bool = False
+    """Whether what the assistant said is asked for."""
+    looks_back: bool = False
+    """Whether a past state is asked for, so that the newest value is not the answer."""
+    period: Period | None = None
+    profile: bool = False
+    """Whether all that is known of the asker is asked for."""
+
+    @property
+    def topical(self) -> bool:
+        """Whether any word says what it is about."""
+        return any(term.topical for term in self.terms)
+
+    @property
+    def recalls(self) -> bool:
+        """Whether it asks memory for anything: small talk does not."""
+        return self.topical or self.profile or self.period is not None
+
+    def rarity(self, idf: Sequence[float]) -> Mapping[str, float]:
+        """How much each word counts in a vector.
+
+        idf  one a term, in their order
+        """
+        of = {t.hash: t.weight * float(i) for t, i in zip(self.terms, idf, strict=True)}
+        return {
+            w.word: max((of.get(t, 0.0) for t in w.terms), default=0.0) if w.terms else COMMON
+            for w in self.words
+        }
+
+
+def read(text: str, surroundings: str = "", now: datetime | None = None) -> Question:
+    """Read a question.
+
+    surroundings  what was said just before it, for questions that do not stand alone
+    now           when it is asked, in the asker's zone; without, relative times are not understood
+    """
+    asked = analysis.normal(_ends(text.strip()))
+    when = period(asked, now) if now is not None and len(asked) < 500 else None
+    if _PROFILE.search(asked) and len(asked) < 200:
+        return _read(PROFILE, "", when, profile=True)
+    words = analysis.query_words(asked)
+    context = surroundings if surroundings and _leans(words) else ""
+    return _read(asked, analysis.normal(_ends(context)), when)
+
+
+def _read(asked: str, context: str, when: Period | None, *, profile: bool = False) -> Question:
+    own, around = analysis.query_words(asked), analysis.query_words(context)
+    terms: dict[int, Term] = {}
+    for words, weight in ((own, 1.0), (around, SURROUNDINGS)):
+        for word in words:
+            for term in word.terms:
+                topical = word.topical or (term in terms and terms[term].topical)
+                heavier = max(weight, terms[term].weight) if term in terms else weight
+                terms[term] = Term(hash=term, topical=topical, weight=heavier)
+    names = dict.fromkeys(analysis.term_hash(t) for w in own for t in analysis.author_terms(w.word))
+    by_assistant = not profile and bool(_SAID_BY_ASSISTANT.search(asked))
+    between = not profile and bool(_SAID_BETWEEN.search(asked))
+    return Question(
+        text=f"{asked}\n{context}" if context else asked,
+        words=(*own, *around),
+        terms=_at_most(list(terms.values()), MOST_TERMS),
+        names=_at_most(list(names), MOST_TERMS),
+        addressed=tuple({t for w in own if w.named and w.topical for t in w.terms}),
+        of_self=not (by_assistant or between) and analysis.mentions_self(own),
+        of_assistant=by_assistant,
+        looks_back=bool(_LOOKS_BACK.search(asked)),
+        period=when,
+        profile=profile,
+    )
+
+
+def _leans(words: Sequence[analysis.QueryWord]) -> bool:
+    """Whether a question leans on what was said before it.
+
+    Either it says nothing of its own beyond function words, at least three of them, or it is short
+    and one of its words stands for something else. Small talk does not lean.
+    """
+    topical = sum(word.topical for word in words)
+    if topical == 0:
+        return len(words) >= 3 and all(not word.terms for word in words)
+    return topical <= 3 and any(word.word in _REFERS for word in words)
+
+
+def _at_most(values: Sequence[T], count: int) -> tuple[T, ...]:
+    """The first and the last of too many."""
+    if len(values) <= count:
+        return tuple(values)
+    return (*values[: count // 2], *values[-count // 2 :])
+
+
+def _ends(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]} {text[-LONGEST // 2 :]}"

@@ -1,0 +1,158 @@
+"""All signals of one question joined: a ranking of a vault's rows, and how sure it is of it.
+
+Pure, and in two steps, because the embedder wants to know in between which words are rare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from memrouter.memory import authors, ranking
+from memrouter.memory.question import Question
+from memrouter.memory.ranking import Flags, Floats, Occurrences, Rows, Weights
+from memrouter.ports import Asked, Signals
+
+PERIOD = 0.1
+"""What a row gets that was said in the time a question names."""
+RECENT = 0.05
+"""What the newest statement of the asker gets, if they ask what is true now: a tie-breaker."""
+RECENT_DAYS = 180.0
+"""After which half of that is left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """Where the words of a question stand in a vault."""
+
+    threads: Rows
+    """See ranking.conversations."""
+    found: Occurrences
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similar:
+    """Cosines of each row with the question; each None where there are no such vectors."""
+
+    weighted: Floats | None = None
+    """Static vectors, rare words counting more."""
+    plain: Floats | None = None
+    """Static vectors, all words counting the same."""
+    encoder: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """Rows, best first."""
+
+    rows: Rows
+    scores: Floats
+    """One a row of `rows`, 0 to about 1."""
+    relevance: float
+    """How sure it is that the vault holds anything on the question."""
+
+
+def look_up(signals: Signals, question: Question) -> Looked:
+    """Find the words of a question."""
+    threads = ranking.conversations(signals)
+    return Looked(threads=threads, found=ranking.occurrences(signals, threads, question.terms))
+
+
+def similar(signals: Signals, asked: Asked, *, encoder: bool = False) -> Similar:
+    """Compare a question with the vectors of all rows.
+
+    encoder  whether the vectors are a sentence encoder's
+    """
+    if encoder:
+        return Similar(encoder=ranking.cosines(signals, asked.plain[np.newaxis])[0])
+    weighted, plain = ranking.cosines(signals, np.stack((asked.weighted, asked.plain)))
+    return Similar(weighted=weighted, plain=plain)
+
+
+def rank(
+    signals: Signals,
+    question: Question,
+    looked: Looked,
+    likeness: Similar,
+    *,
+    count: int,
+    excluded: Flags | None = None,
+    weights: Weights | None = None,
+) -> Ranked:
+    """Rank the rows of a vault.
+
+    count     rows to return at most
+    excluded  rows that must not be found
+    weights   None for those that fit the vectors there are
+    """
+    threads = looked.threads
+    words = ranking.score_words(signals, threads, question.terms, looked.found)
+    author = authors.asked_for(signals, threads, question, looked.found)
+    scores = ranking.fuse(
+        weights or _weights(likeness),
+        words.score,
+        _centred(likeness.weighted, signals),
+        _centred(likeness.encoder, signals),
+        author,
+    )
+    if author is not None and question.of_self and not question.looks_back:
+        scores += np.float32(RECENT) * author * _freshness(signals)
+    admissible = np.ones(len(scores), np.bool_) if excluded is None else ~excluded
+    if question.period is not None:
+        inside = _during(signals, question)
+        if question.period.up_to:
+            admissible &= signals.created < question.period.end.timestamp() * 1_000
+        elif question.topical:
+            scores += np.float32(PERIOD) * inside
+        else:
+            admissible &= inside
+    lifted = ranking.lift(scores, threads)
+    rows = ranking.best(np.where(admissible, lifted, -np.inf), count)
+    rows = rows[: int(np.count_nonzero(admissible))]
+    if not question.looks_back and question.period is None:
+        rows = ranking.newest_first(signals, threads, rows, lifted, words.coverage)
+    return Ranked(
+        rows=rows,
+        scores=lifted[rows] / np.float32(1 + ranking.SESSION),
+        relevance=_relevance(question, words, likeness, author, admissible),
+    )
+
+
+def _relevance(
+    question: Question,
+    words: ranking.Words,
+    likeness: Similar,
+    author: Floats | None,
+    admissible: Flags,
+) -> float:
+    if question.profile:
+        return float(author is not None and bool((author * admissible).any()))
+    if question.period is not None and not question.topical:
+        return float(admissible.any())
+    plain = likeness.plain if likeness.plain is not None else likeness.encoder
+    near = plain if plain is not None else words.coverage
+    return ranking.relevance(words, near, question.topical, admissible)
+
+
+def _during(signals: Signals, question: Question) -> Flags:
+    assert question.period is not None
+    start, end = question.period.start.timestamp(), question.period.end.timestamp()
+    return (signals.created >= start * 1_000) & (signals.created < end * 1_000)
+
+
+def _freshness(signals: Signals) -> Floats:
+    """1 for the newest row, half of it for one that is RECENT_DAYS older."""
+    age_days = (signals.created.max() - signals.created).astype(np.float32) / np.float32(864e5)
+    fresh: Floats = np.exp2(age_days / np.float32(-RECENT_DAYS))
+    return fresh
+
+
+def _centred(similar: Floats | None, signals: Signals) -> Floats | None:
+    return None if similar is None else ranking.centred(similar, signals.embedded)
+
+
+def _weights(likeness: Similar) -> Weights:
+    if likeness.encoder is not None:
+        return ranking.ENCODER if likeness.weighted is None else ranking.WITH_ENCODER
+    return ranking.NO_VECTORS if likeness.weighted is None else ranking.STATIC
