@@ -152,7 +152,7 @@ def requests(draw: st.DrawFn) -> tuple[WireFormat, bytes]:
 def messages(wire: WireFormat, body: RawBody) -> list[bytes]:
     value = body.get(wire.messages_field, Raw(b"[]"))
     if raw.first_byte(value) != "[":
-        return [bytes(value)]
+        return [] if raw.first_byte(value) == "n" else [bytes(value)]
     return [bytes(item) for item in raw.split_array(value)]
 
 
