@@ -18,10 +18,11 @@ from .stack import Router
 
 MEMORY = "The file notes.txt was written by Zaphod in Lisbon."
 REQUEST = "What does the file notes.txt say is the magic word?"
-AGAIN = "And who wrote the file notes.txt? Read it once more."
+LATER_MEMORY = "My grandmother's umbrella is purple with yellow dots."
+AGAIN = "Which colour is my grandmother's umbrella? Look at the note once more."
 AGENTS: dict[str, tuple[str, str | None]] = {
     "claude code": ("claude", None),
-    "claude code, older model": ("claude", "claude-sonnet-4-5"),
+    "claude code, older model": ("claude", "claude-sonnet-4-6"),
     "codex": ("codex", None),
 }
 NEVER_STORED = (
@@ -101,13 +102,15 @@ def test_a_resumed_agent_starts_with_the_whole_of_what_was_sent(
     router.ask(key, MEMORY, extra_headers={"X-Memory-Store-Response": "false"})
     provider.clear()
     agent.run(router.url + "/v1", key, REQUEST)
+    router.ask(key, LATER_MEMORY, extra_headers={"X-Memory-Store-Response": "false"})
     agent.run(router.url + "/v1", key, AGAIN, resume=True)
     loop = loop_of(provider)
     assert len(loop) == 4
     for before, after in itertools.pairwise(map(as_the_model_reads_it, loop)):
         assert after[: len(before)] == before
-    assert loop[-1].prompt
-    assert loop[-1].prompt.text.count(MEMORY) == 1
+    last = loop[-1].prompt
+    assert last
+    assert last.text.count(MEMORY) == last.text.count(LATER_MEMORY) == 1
     stored = stored_texts(router, key)
     assert stored.count(REQUEST) == 1
     assert stored.count(AGAIN) == 1

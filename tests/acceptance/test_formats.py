@@ -193,7 +193,7 @@ def test_messages_keep_what_they_hold_through_a_tool_loop(
     with anthropic_client(router, key) as client:
         for _ in range(2):
             answer = client.messages.create(
-                model="claude-sonnet-4-5",
+                model="claude-sonnet-4-6",
                 max_tokens=64,
                 system=system,
                 tools=tools,
@@ -274,8 +274,8 @@ def test_a_stream_that_broke_off_or_failed_is_not_stored(
     router: Router, provider: ServedProvider, key: str, ask: Ask
 ) -> None:
     provider.queue(
-        Answer(text="Half a giraffe answer", cut_after=5),
-        Answer(text="Half a giraffe answer", error_after=5),
+        Answer(text="Half a giraffe answer, or less than half", cut_after=5),
+        Answer(text="Half a giraffe answer, or less than half", error_after=5),
     )
     for _ in range(2):
         with contextlib.suppress(Exception):  # each SDK has its own, and some take a cut for an end
