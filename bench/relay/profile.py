@@ -91,12 +91,11 @@ def stages(port: int) -> dict[str, tuple[float, float]]:
     return {stage: (seconds, calls) for stage, (seconds, calls) in found.items()}
 
 
-def _spy(server: Server, kind: str, target: Path, seconds: float, rate: int, native: bool) -> None:
+def _spy(server: Server, kind: str, target: Path, given: argparse.Namespace) -> None:
     argv = [str(setup.py_spy()), "record", "--pid", str(server.pid), "--subprocesses"]
-    argv += ["--format", kind, "--output", str(target), "--rate", str(rate)]
-    argv += ["--duration", str(max(1, round(seconds)))]
-    if native:
-        argv.append("--native")
+    argv += ["--format", kind, "--output", str(target), "--rate", str(given.rate)]
+    argv += ["--duration", str(max(1, round(given.seconds)))]
+    argv += ["--native"] * given.native + ["--gil"] * given.gil
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode or not target.exists():
         raise BenchError(f"py-spy failed: {(done.stderr or done.stdout)[-800:]}")
@@ -159,9 +158,7 @@ def _profile(bench: Bench, who: Contender, server: Server, given: argparse.Names
         target = BUILD / name
         target.unlink(missing_ok=True)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            spied = pool.submit(
-                _spy, server, kind_of_file, target, given.seconds, given.rate, given.native
-            )
+            spied = pool.submit(_spy, server, kind_of_file, target, given)
             while not spied.done():
                 bench.run(who, shape, given.clients, seconds=1)
             spied.result()
@@ -178,6 +175,7 @@ def _arguments() -> tuple[argparse.Namespace, bench_options.Options]:
     p.add_argument("--seconds", type=float, default=10)
     p.add_argument("--rate", type=int, default=400, help="samples a second")
     p.add_argument("--native", action="store_true", help="show C functions too")
+    p.add_argument("--gil", action="store_true", help="only where the interpreter lock is held")
     p.add_argument("--top", type=int, default=25, help="rows a table")
     p.add_argument("--out", default="profile", help="name of the files in the build folder")
     given, rest = p.parse_known_args()
