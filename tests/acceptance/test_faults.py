@@ -72,7 +72,6 @@ ODD: dict[str, Answer] = {
     "odd types": Answer(body={"choices": [{"message": 5}], "usage": "many"}),
     "a stream that is none": Answer(blocks=(b"hello",)),
     "invalid utf-8": Answer(blocks=(b"data: \xff\xfe\n\n", b"data: [DONE]\n\n")),
-    "an error event": Answer(text="One two three", error_after=2),
 }
 
 
@@ -81,8 +80,6 @@ ODD: dict[str, Answer] = {
 def test_odd_answers_come_back_as_they_are_and_are_not_stored(
     router: Router, provider: ServedProvider, key: str, answer: Answer, stream: bool
 ) -> None:
-    if answer.error_after is not None and not stream:
-        pytest.skip("there are no events in it")
     provider.queue(answer, answer)
     body = ASK | {"stream": stream}
     with provider_http(provider) as direct, router.http(key) as http:
@@ -92,6 +89,16 @@ def test_odd_answers_come_back_as_they_are_and_are_not_stored(
     assert _without_ids(got.content) == _without_ids(expected.content)
     assert router.memories(key) <= 1
     assert router.ask(key, "Still there?") is not None
+
+
+def test_an_error_event_passes_and_what_was_said_before_is_not_stored(
+    router: Router, provider: ServedProvider, key: str
+) -> None:
+    provider.queue(Answer(text="One two three", error_after=3, message="overloaded"))
+    with pytest.raises(openai.APIError, match="overloaded"):
+        router.ask(key, "My cow?", stream=True)
+    assert provider.requests[-1].finished
+    assert router.memories(key) <= 1
 
 
 @both

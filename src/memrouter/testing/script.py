@@ -28,7 +28,7 @@ _COMMON = frozenset(
     he her him his how i if in is it its me my of on or our please remind she so tell than
     that the their them there they this to us was we were what when where which who whose
     why will with would you your s d ll m re t ve know
-    """.split()  # noqa: SIM905 - words read better as a text
+    """.split()
 )
 
 NOT_KNOWN = "I don't know."
