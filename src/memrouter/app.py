@@ -18,6 +18,7 @@ from memrouter.config import Config, load
 from memrouter.domain import Scope
 from memrouter.edge.account_api import AccountApi
 from memrouter.edge.callers import Callers
+from memrouter.edge.delivery import Delivery
 from memrouter.edge.memory_api import MemoryApi
 from memrouter.edge.ops_api import OpsApi
 from memrouter.edge.relay import Relay, RelaySettings
@@ -25,6 +26,7 @@ from memrouter.edge.routes import Edge
 from memrouter.edge.targets import Targets
 from memrouter.embed.static import StaticEmbedder
 from memrouter.memory.backlog import Backlog
+from memrouter.memory.conversation import Window
 from memrouter.memory.engine import Memory
 from memrouter.memory.finder import Finder
 from memrouter.memory.historian import Historian
@@ -36,8 +38,9 @@ from memrouter.store.sqlite.directory import SqliteDirectory
 from memrouter.store.sqlite.vaults import SqliteVaultStore
 from memrouter.tokens import estimate
 from memrouter.upstream import providers
+from memrouter.upstream.allowlist import Allowlist
 from memrouter.upstream.client import HttpUpstream
-from memrouter.wire.openai_chat import OpenAIChat
+from memrouter.wire.table import FORMATS
 
 FLOOR = 0.35
 """Relevance under which nothing is injected; see docs/decisions/."""
@@ -136,20 +139,34 @@ def create_with(parts: Parts) -> Edge:
         parts.directory,
         user_headers=config.user_headers,
         session_headers=config.session_headers,
+        bounds_by_default=config.infinite_chat.enabled,
+    )
+    allowed = Allowlist(parts.providers.known_hosts, config.allowed_upstreams)
+    targets = Targets(parts.providers, allowed)
+    delivery = Delivery(
+        memory,
+        parts.upstream,
+        metrics,
+        own_headers=callers.own_headers,
+        commit_timeout_s=config.commit_timeout_s,
     )
     relay = Relay(
         callers,
         memory,
-        parts.upstream,
-        Targets(parts.providers),
+        targets,
+        delivery,
         metrics,
         RelaySettings(
+            window=Window(
+                threshold_tokens=config.infinite_chat.threshold_tokens,
+                recent_tokens=config.infinite_chat.recent_tokens,
+                block_tokens=config.infinite_chat.block_tokens,
+            ),
             max_body_bytes=config.max_body_bytes,
             recall_timeout_s=config.recall_timeout_s,
-            commit_timeout_s=config.commit_timeout_s,
         ),
     )
-    life = _Life(parts, relay, backlog)
+    life = _Life(parts, delivery, backlog)
     own = Router(
         routes=[
             *OpsApi(parts.store, parts.embedder, backlog, metrics, lambda: life.stopping).routes(),
@@ -159,15 +176,15 @@ def create_with(parts: Parts) -> Edge:
         redirect_slashes=False,
         lifespan=life.lived,
     )
-    return Edge(relay, {"/v1/chat/completions": OpenAIChat()}, own, metrics)
+    return Edge(relay, targets, FORMATS, own, metrics)
 
 
 class _Life:
     """Start and stop order: the backlog works while requests are served; commits end before it."""
 
-    def __init__(self, parts: Parts, relay: Relay, backlog: Backlog) -> None:
+    def __init__(self, parts: Parts, delivery: Delivery, backlog: Backlog) -> None:
         self._parts = parts
-        self._relay = relay
+        self._delivery = delivery
         self._backlog = backlog
         self.stopping = False
 
@@ -179,7 +196,7 @@ class _Life:
             yield
         finally:
             self.stopping = True
-            await self._relay.drain()
+            await self._delivery.drain()
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
             await self._parts.close()

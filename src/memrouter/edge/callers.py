@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from memrouter.domain import AccountId, KeyRecord, Scope, VaultId
+from memrouter.domain import AccountId, Json, KeyRecord, Scope, VaultId
 from memrouter.edge import auth, controls
 from memrouter.edge.asgi import Request
 from memrouter.edge.controls import Controls
@@ -12,6 +12,7 @@ from memrouter.errors import Forbidden
 from memrouter.ports import Directory
 
 _SEEN_LIMIT = 200
+_USER_HEADER = "x-sm-user-id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +44,10 @@ class Callers:
         *,
         user_headers: tuple[str, ...] = (),
         session_headers: tuple[str, ...] = (),
+        bounds_by_default: bool = False,
     ) -> None:
         """The headers are those by which an account key may name user and session on /v1."""
+        self._bounds_by_default = bounds_by_default
         self._directory = directory
         self._user_headers = user_headers
         self._session_headers = session_headers
@@ -64,22 +67,46 @@ class Callers:
         return self._session_headers if caller.key.is_account else ()
 
     async def scope(
-        self, caller: Caller, request: Request, asked: Controls, thread: str | None = None
+        self,
+        caller: Caller,
+        request: Request,
+        asked: Controls,
+        thread: str | None = None,
+        *,
+        body: Json | None = None,
     ) -> Scope:
         """Where the caller's request reads and writes.
 
         thread  an agent's own id of its conversation, which counts if ours is not given
-        raises  BadRequest for an absurd id
+        body    of the request, whose `user` counts on /v3
+        raises  BadRequest for an absurd id, Forbidden if a minted key names a user
         """
-        user = ""
-        if caller.key.is_account:
-            user = controls.user_id(request.named, names=self._user_headers)
         conversation = asked.conversation or (thread or "")[:_SEEN_LIMIT]
         return Scope(
-            vault=await self.vault(caller, user),
+            vault=await self.vault(caller, self._user(caller, request, body)),
             session=asked.session,
             conversation=conversation,
         )
+
+    def _user(self, caller: Caller, request: Request, body: Json | None) -> str:
+        if request.surface == "v1":
+            names = (*self._user_headers, _USER_HEADER)
+            return controls.user_id(request.named, names=names) if caller.key.is_account else ""
+        user = controls.user_id(
+            request.named,
+            names=(_USER_HEADER,),
+            body=body if caller.key.is_account else None,  # to providers it means something else
+            from_url=request.parameters.get("userId", ""),
+        )
+        if user and not caller.key.is_account:
+            caller.require_account("name users")
+        return user
+
+    async def wants_bounds(self, caller: Caller) -> bool:
+        """Whether the account keeps its conversations on /v1 within bounds (Infinite Chat)."""
+        if self._bounds_by_default:
+            return True
+        return await self._directory.get_setting(caller.account, "infinite_chat") == "on"
 
     async def vault(self, caller: Caller, user: str) -> VaultId:
         """The vault of a user that an account key names; the key's own where it names none."""

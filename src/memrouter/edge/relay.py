@@ -1,30 +1,33 @@
 """The one path of a request: who, what mode → recall → inject → provider → bytes back → store.
 
-For every provider, format and mode, memory on or off. Nothing that goes wrong in memory stops a
-request: what may go wrong is done within `forgive.attempt`.
+For every provider, format and mode, memory on or off; what memory does not understand passes
+through. Nothing that goes wrong in memory stops a request: it is done within `forgive.attempt`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from time import perf_counter
 
-from memrouter.domain import Json, MemoryOptions, Reply, Scope, Target
-from memrouter.edge import asgi, controls, headers, respond
+from memrouter import tokens
+from memrouter.domain import Scope
+from memrouter.edge import asgi, controls, respond
 from memrouter.edge.asgi import ClientGone, Receive, Request, Send
 from memrouter.edge.callers import Caller, Callers
 from memrouter.edge.controls import Controls
-from memrouter.edge.decoding import Decoder
+from memrouter.edge.delivery import Delivery
+from memrouter.edge.exchange import Endpoint, Exchange
 from memrouter.edge.outcome import Outcome
 from memrouter.edge.targets import Targets
-from memrouter.errors import MemrouterError, UpstreamError
-from memrouter.memory.engine import Memory, Plan
+from memrouter.errors import BadRequest, MemrouterError, UpstreamError
+from memrouter.memory.conversation import Window
+from memrouter.memory.engine import Memory, Plan, Prompt
 from memrouter.memory.forgive import attempt
 from memrouter.ops.metrics import Metrics
-from memrouter.ports import Answer, Upstream
 from memrouter.wire import raw
-from memrouter.wire.format import RawBody, ReplyReader, WireFormat
+from memrouter.wire.format import RawBody, WireFormat
 
 CLIENT_GONE = 499
 """Status under which a request is counted whose client did not wait for the answer."""
@@ -34,51 +37,32 @@ CLIENT_GONE = 499
 class RelaySettings:
     """See config.Config for what each one means."""
 
+    window: Window
     max_body_bytes: int = 64 << 20
     recall_timeout_s: float = 0.25
-    commit_timeout_s: float = 5.0
-
-
-@dataclass(slots=True, kw_only=True)
-class Exchange:
-    """One request on its way through; filled in as it goes."""
-
-    request: Request
-    wire: WireFormat
-    send: Send
-    outcome: Outcome
-    body: Json = field(default_factory=dict)
-    options: MemoryOptions = field(default_factory=MemoryOptions)
-    scope: Scope | None = None
-    target: Target | None = None
-    plan: Plan | None = None
-    """What memory does for it; None where memory is off."""
-    model: str = ""
-    committed: bool = False
 
 
 class Relay:
-    """Relays requests whose wire format memory understands."""
+    """Relays requests to providers."""
 
     def __init__(
         self,
         callers: Callers,
         memory: Memory,
-        upstream: Upstream,
         targets: Targets,
+        delivery: Delivery,
         metrics: Metrics,
         settings: RelaySettings,
     ) -> None:
         self._callers = callers
         self._memory = memory
-        self._upstream = upstream
         self._targets = targets
+        self._delivery = delivery
         self._metrics = metrics
         self._settings = settings
-        self._commits: set[asyncio.Task[None]] = set()
 
     async def __call__(
-        self, request: Request, wire: WireFormat, receive: Receive, send: Send
+        self, request: Request, endpoint: Endpoint, receive: Receive, send: Send
     ) -> int:
         """Serve one request; return the status its client got.
 
@@ -88,186 +72,195 @@ class Relay:
         outcome = Outcome(
             surface=request.surface, request_id=request.id, started_s=request.started_s
         )
-        x = Exchange(request=request, wire=wire, send=send, outcome=outcome)
+        x = Exchange(request=request, endpoint=endpoint, send=send, outcome=outcome)
+        body = _Body(request, receive, self._settings.max_body_bytes)
         status = CLIENT_GONE
         try:
-            body = await asgi.read_body(request, receive, self._settings.max_body_bytes)
             async with asyncio.TaskGroup() as group:
-                watch = group.create_task(asgi.gone(receive))
+                watch = group.create_task(body.gone())
                 status = await self._serve(x, body)
                 watch.cancel()
         except* ClientGone:
             pass
         except* UpstreamError as broken:
             raise broken.exceptions[0] from None
-        except* MemrouterError as wrong:  # before the group: the body
-            error = wrong.exceptions[0]
-            assert isinstance(error, MemrouterError)
-            status = await self._refuse(x, error)
         return status
 
-    async def drain(self) -> None:
-        """Wait until everything that was accepted is stored."""
-        while self._commits:
-            await asyncio.wait(self._commits)
-
-    async def _serve(self, x: Exchange, body: bytes) -> int:
+    async def _serve(self, x: Exchange, body: _Body) -> int:
         try:
             outgoing = await self._prepare(x, body)
-            answer = await self._ask(x, outgoing)
+            answer = await self._delivery.ask(x, outgoing)
         except MemrouterError as e:
-            return await self._refuse(x, e)
-        try:
-            await self._pass_on(x, answer)
-        finally:
-            self._leave(x, answer)
-            await answer.close()
+            await respond.send_error(x.send, e, x.wire, x.outcome.headers(perf_counter()))
+            return e.status
+        await self._delivery.pass_on(x, answer)
         return answer.status
 
-    async def _refuse(self, x: Exchange, error: MemrouterError) -> int:
-        await respond.send_error(x.send, error, x.wire, x.outcome.headers(perf_counter()))
-        return error.status
-
-    async def _prepare(self, x: Exchange, body: bytes) -> bytes:
+    async def _prepare(self, x: Exchange, body: _Body) -> bytes | AsyncIterator[bytes]:
         """Read the request, let memory add to it, and return what the provider gets."""
-        request = x.request
-        caller = await self._callers.identify(request)
-        x.body = raw.parse(body)
+        x.caller = await self._callers.identify(x.request)
+        if x.wire is None:
+            return await self._passed_through(x, x.caller, body)
+        data = await body.whole()
+        x.body = raw.parse(data)
         x.wire.check(x.body)
-        asked = controls.read(
+        asked = self._asked(x, x.caller)
+        x.outcome.session = asked.session
+        x.outcome.conversation = asked.conversation
+        thread = x.wire.conversation(x.body)
+        x.scope = await self._callers.scope(x.caller, x.request, asked, thread, body=x.body)
+        written = await self._as_written(x, x.wire, x.caller, data, asked)
+        return await self._with_memory(x, x.wire, x.scope, asked, written)
+
+    def _asked(self, x: Exchange, caller: Caller) -> Controls:
+        return controls.read(
             suffix=caller.shown.mode,
-            headers=request.named,
-            query=request.parameters,
+            headers=x.request.named,
+            query=x.request.parameters,
             body=x.body,
             session_headers=self._callers.session_headers(caller),
         )
-        x.options = asked.options
-        x.outcome.session = asked.session
-        x.scope = await self._callers.scope(caller, request, asked, x.wire.conversation(x.body))
-        await self._aim(x, caller)
-        return await self._outgoing(x, body, asked)
 
-    async def _aim(self, x: Exchange, caller: Caller) -> None:
-        model = x.wire.model(x.body, x.request.path)
-        x.target = await self._targets.of(x.request, caller, model)
-        x.model = x.target.model or model or ""
+    async def _passed_through(
+        self, x: Exchange, caller: Caller, body: _Body
+    ) -> bytes | AsyncIterator[bytes]:
+        """Any other request: JSON is read for the model that it names, all else only handed on."""
+        request = x.request
+        is_json = request.named.get("content-type", "").lower().startswith("application/json")
+        if x.endpoint.url is not None:
+            x.target = await self._targets.at_url(x.endpoint.url, request, caller)
+            return body.blocks()
+        if not is_json:
+            route = self._targets.route(request, None)
+            x.target = await self._targets.at_route(route, request.path, request, caller)
+            return body.blocks()
+        data = await body.whole()
+        model = _model_of(data)
+        route = self._targets.route(request, model)
+        x.target = await self._targets.at_route(route, request.path, request, caller)
+        if route.model is None or model is None:
+            return data
+        return raw.join_object({**raw.split_object(data), "model": raw.encode(route.model)})
 
-    async def _outgoing(self, x: Exchange, body: bytes, asked: Controls) -> bytes:
-        plain = _as_written(x, body, asked)
-        if not x.options.off:
-            tried = await attempt(
-                lambda: self._with_memory(x, plain), self._settings.recall_timeout_s, "recall"
-            )
-            if tried.value is not None:
-                return tried.value
-            self._metrics.failed_open.labels("recall", tried.kind).inc()
-            x.outcome.error = tried.error
-        return plain
+    async def _as_written(
+        self, x: Exchange, wire: WireFormat, caller: Caller, data: bytes, asked: Controls
+    ) -> bytes:
+        """Aim the exchange; the body less our fields, the model by its provider's name."""
+        path = x.request.path
+        fields: RawBody | None = None
+        if asked.fields or b'"memory"' in data:
+            fields = wire.strip(raw.split_object(data), asked.fields)
+        x.model = wire.model(x.body, path) or ""
+        if x.endpoint.url is not None:
+            x.target = await self._targets.at_url(x.endpoint.url, x.request, caller)
+        else:
+            route = self._targets.route(x.request, x.model)
+            if route.model is not None:
+                x.model = route.model
+                fields, path = wire.with_model(
+                    raw.split_object(data) if fields is None else fields, path, route.model
+                )
+            x.target = await self._targets.at_route(route, path, x.request, caller)
+        return data if fields is None else raw.join_object(fields)
 
-    async def _with_memory(self, x: Exchange, plain: bytes) -> bytes:
-        """The body with what memory adds to it; may fail, and then adds nothing."""
-        assert x.scope is not None
-        if x.wire.chore(x.body):
-            return plain
-        turns = x.wire.turns(x.body)
-        x.plan = Plan(scope=x.scope, turns=turns, options=x.options)  # stored even if recall fails
-        plan = await self._memory.plan(x.scope, turns, x.options)
-        if plan.recall.blocks:
-            fields = x.wire.inject(raw.split_object(plain), plan.recall.blocks, x.model or None)
-            plain = raw.join_object(fields)
+    async def _with_memory(
+        self, x: Exchange, wire: WireFormat, scope: Scope, asked: Controls, written: bytes
+    ) -> bytes:
+        """The body with what memory adds; as it was written where memory is off, or fails."""
+        if asked.options.off:
+            return written
+        tried = await attempt(
+            lambda: self._planned(x, wire, scope, asked, written),
+            self._settings.recall_timeout_s,
+            "recall",
+        )
+        if tried.value is not None:
+            return tried.value
+        self._metrics.failed_open.labels("recall", tried.kind).inc()
+        x.outcome.error = tried.error
+        return written
+
+    async def _planned(
+        self, x: Exchange, wire: WireFormat, scope: Scope, asked: Controls, written: bytes
+    ) -> bytes:
+        if wire.chore(x.body):
+            return written
+        turns = wire.turns(x.body)
+        system_tokens = tokens.estimate(wire.system_text(x.body))
+        x.outcome.prompt_tokens = system_tokens + sum(turn.tokens for turn in turns)
+        prompt = Prompt(
+            scope=scope,
+            turns=turns,
+            options=asked.options,
+            window=await self._window(x, wire, asked),
+            system_tokens=system_tokens,
+        )
+        x.plan = Plan(prompt=prompt)  # what was said is stored even if recall fails
+        plan = await self._memory.plan(prompt)
+        body = _applied(plan, wire, written, x.model or None)
         x.plan = plan
         x.outcome.recall = plan.recall
+        x.outcome.context_modified = body is not written
         self._metrics.recalled.inc(len(plan.recall.hits))
         self._metrics.injected.inc(plan.recall.tokens)
-        return plain
-
-    async def _ask(self, x: Exchange, body: bytes) -> Answer:
-        """Send the request on and wait for the head of the answer."""
-        assert x.target is not None
-        sent = headers.forwarded(x.request.headers, own=self._callers.own_headers)
-        x.outcome.sent_s = perf_counter()
-        self._metrics.stage.labels("prepare").observe(x.outcome.sent_s - x.request.started_s)
-        try:
-            answer = await self._upstream.send(x.request.method, x.target, sent, body)
-        except UpstreamError:
-            self._metrics.provider_errors.labels(x.target.provider).inc()
-            raise
-        finally:
-            x.outcome.answered_s = perf_counter()
-        waited = x.outcome.answered_s - x.outcome.sent_s
-        self._metrics.provider.labels(x.target.provider).observe(waited)
-        return answer
-
-    async def _pass_on(self, x: Exchange, answer: Answer) -> None:
-        """Hand the answer on as it comes; hold its end until the exchange is stored."""
-        reader, decoder = _reader(x, answer)
-        head = [*answer.headers, *x.outcome.headers(perf_counter())]
-        await x.send({"type": "http.response.start", "status": answer.status, "headers": head})
-        async for block in answer.blocks():
-            if reader is not None:
-                reader.feed(decoder.decode(block))
-                if reader.done:
-                    await self._commit(x, reader.finish())
-                    reader = None
-            await x.send({"type": "http.response.body", "body": block, "more_body": True})
-        if reader is not None:
-            await self._commit(x, reader.finish())
-        await x.send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    def _leave(self, x: Exchange, answer: Answer) -> None:
-        """Whatever ended the exchange, store what the user said if the provider took it."""
-        if answer.status < 300 and not x.committed:
-            self._start_commit(x, None)
-
-    async def _commit(self, x: Exchange, reply: Reply) -> None:
-        """Store the exchange before its end is handed on: the next request must find it."""
-        task = self._start_commit(x, reply)
-        if task is not None:
-            await asyncio.wait({task}, timeout=self._settings.commit_timeout_s)
-
-    def _start_commit(self, x: Exchange, reply: Reply | None) -> asyncio.Task[None] | None:
-        if x.plan is None or x.committed:
-            return None
-        x.committed = True
-        task = asyncio.create_task(self._store(x.plan, reply, x.model))
-        self._commits.add(task)
-        task.add_done_callback(self._commits.discard)
-        return task
-
-    async def _store(self, plan: Plan, reply: Reply | None, model: str) -> None:
-        began = perf_counter()
-        tried = await attempt(lambda: self._memory.commit(plan, reply, model), _PATIENCE_S, "store")
-        if tried.value is None:
-            self._metrics.failed_open.labels("store", tried.kind).inc()
-        else:
-            self._metrics.stored.inc(tried.value.turns)
-        self._metrics.stage.labels("store").observe(perf_counter() - began)
-
-
-_PATIENCE_S = 600.0
-"""A commit in the background is given up after this; imports of long histories take seconds."""
-
-
-def _as_written(x: Exchange, body: bytes, asked: Controls) -> bytes:
-    """The body as the client wrote it, less our fields, the model by its provider's name."""
-    assert x.target is not None
-    ours = asked.fields or b'"memory"' in body
-    if not ours and x.target.model is None:
         return body
-    fields: RawBody = raw.split_object(body)
-    if ours:
-        fields = x.wire.strip(fields, asked.fields)
-    if x.target.model is not None:
-        fields, _ = x.wire.with_model(fields, x.request.path, x.target.model)
+
+    async def _window(self, x: Exchange, wire: WireFormat, asked: Controls) -> Window | None:
+        """The bounds of the conversation, where it is to have any."""
+        assert x.caller is not None
+        if wire.stateful(x.body):
+            return None
+        named = bool(asked.session or asked.conversation)
+        if x.request.surface == "v3" or (named and await self._callers.wants_bounds(x.caller)):
+            return self._settings.window
+        return None
+
+
+def _applied(plan: Plan, wire: WireFormat, written: bytes, model: str | None) -> bytes:
+    """The body with the plan carried out; the very same one if there is nothing to do."""
+    if not plan.lead and plan.kept is None and not plan.recall.blocks:
+        return written
+    fields = raw.split_object(written)
+    if plan.lead:
+        fields = wire.lead(fields, plan.lead)
+    if plan.kept is not None:
+        fields = wire.keep(fields, plan.kept)
+    if plan.recall.blocks:
+        fields = wire.inject(fields, plan.recall.blocks, model)
     return raw.join_object(fields)
 
 
-def _reader(x: Exchange, answer: Answer) -> tuple[ReplyReader | None, Decoder]:
-    """What reads a copy of the answer; nothing where there is nothing to store."""
-    kinds = [value for name, value in answer.headers if name == b"content-type"]
-    codings = [value for name, value in answer.headers if name == b"content-encoding"]
-    decoder = Decoder(codings[0] if codings else b"")
-    if x.plan is None or answer.status >= 300:
-        return None, decoder
-    streamed = bool(kinds) and kinds[0].lower().startswith(b"text/event-stream")
-    return x.wire.reader(streamed=streamed), decoder
+def _model_of(data: bytes) -> str | None:
+    """The model that a JSON body of any endpoint names; None where it names none."""
+    try:
+        model = raw.parse(data).get("model")
+    except BadRequest:
+        return None  # the provider's to judge
+    return model if isinstance(model, str) else None
+
+
+class _Body:
+    """A request's body, and the notice that its client left; the two share one channel."""
+
+    def __init__(self, request: Request, receive: Receive, limit_bytes: int) -> None:
+        self._request = request
+        self._receive = receive
+        self._limit_bytes = limit_bytes
+        self._read = asyncio.Event()
+
+    async def whole(self) -> bytes:
+        """All of it. Raises TooLarge, or ClientGone if it breaks off."""
+        data = await asgi.read_body(self._request, self._receive, self._limit_bytes)
+        self._read.set()
+        return data
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """As it comes."""
+        async for block in asgi.body_blocks(self._receive):
+            yield block
+        self._read.set()
+
+    async def gone(self) -> None:
+        """Wait for the client to leave, then raise ClientGone."""
+        await self._read.wait()
+        await asgi.gone(self._receive)

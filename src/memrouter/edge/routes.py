@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from time import perf_counter
 
 from starlette.exceptions import HTTPException
 from starlette.routing import Router
 
-from memrouter.edge import asgi, respond
+from memrouter.edge import asgi, headers, respond
 from memrouter.edge.asgi import ClientGone, Message, Receive, Request, Scope, Send
+from memrouter.edge.exchange import OURS, PROVIDERS, Endpoint, v1_endpoint
 from memrouter.edge.relay import CLIENT_GONE, Relay
+from memrouter.edge.targets import Targets
 from memrouter.errors import (
     BadRequest,
     MemrouterError,
@@ -24,12 +25,6 @@ from memrouter.ops.metrics import Metrics
 from memrouter.wire.format import WireFormat
 
 log = logger(__name__)
-
-_DOUBLED = re.compile(r"^(?:/+v1)+(?=/v1(?:beta)?/)")
-"""A base URL that ends in /v1, under an SDK that adds its own version."""
-
-Formats = Mapping[str, WireFormat]
-"""Path under the version → the format spoken there."""
 
 
 class Tracked:
@@ -52,8 +47,17 @@ class Tracked:
 class Edge:
     """The ASGI application: hands each request to the relay or to an endpoint of our own."""
 
-    def __init__(self, relay: Relay, formats: Formats, own: Router, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        targets: Targets,
+        formats: Mapping[str, WireFormat],
+        own: Router,
+        metrics: Metrics,
+    ) -> None:
+        """formats  by name; see wire.table"""
         self._relay = relay
+        self._targets = targets
         self._formats = formats
         self._own = own
         self._metrics = metrics
@@ -63,21 +67,37 @@ class Edge:
             await self._own(scope, receive, send)
             return
         request = asgi.read_head(scope)
-        path = _DOUBLED.sub("", request.path)
-        wire = self._formats.get(path.rstrip("/")) if request.method == "POST" else None
-        label = wire.name if wire else "own"
-        status = 500
+        if request.path.startswith("/v3/"):
+            request.surface = "v3"
+        label, status = "own", 500
         self._metrics.running.inc()
         try:
-            if wire is not None:
-                status = await self._relay(request, wire, receive, send)
-            else:
+            endpoint = self._relayed(request, scope)
+            if endpoint is None:
                 status = await self._serve_own(request, scope, receive, send)
+            else:
+                label = endpoint.label
+                status = await self._relay(request, endpoint, receive, send)
         except UpstreamError as e:  # it broke off; ending here cuts the client off too
             log.warning("provider broke off", request=request.id, exc_info=e)
+        except MemrouterError as e:
+            status = e.status
+            await respond.send_error(send, e, headers=[(b"x-request-id", request.id.encode())])
         finally:
             self._metrics.running.dec()
             self._done(request, label, status)
+
+    def _relayed(self, request: Request, scope: Scope) -> Endpoint | None:
+        """The provider's endpoint that is asked for; None where it is one of ours."""
+        if request.surface == "v3":
+            url = self._targets.url(request)
+            request.query = url.query
+            request.parameters = headers.parameters(url.query)
+            wire = self._formats[url.format] if url.format and request.method == "POST" else None
+            return Endpoint(wire=wire, url=url)
+        if OURS.match(request.path) or not PROVIDERS.match(request.path):
+            return None
+        return v1_endpoint(request.method, request.path, self._formats)
 
     async def _serve_own(self, request: Request, scope: Scope, receive: Receive, send: Send) -> int:
         tracked = Tracked(send, [(b"x-request-id", request.id.encode())])

@@ -7,23 +7,53 @@ from memrouter.edge import headers
 from memrouter.edge.asgi import Request
 from memrouter.edge.auth import is_memory_key
 from memrouter.edge.callers import Caller
-from memrouter.upstream import target
-from memrouter.upstream.providers import Providers
+from memrouter.upstream import target, v3
+from memrouter.upstream.allowlist import Allowlist
+from memrouter.upstream.providers import Provider, Providers
+from memrouter.upstream.target import Route
+from memrouter.upstream.v3 import V3Url
 
 
 class Targets:
-    """Finds the target of requests on /v1."""
+    """Finds the targets of requests."""
 
-    def __init__(self, providers: Providers) -> None:
+    def __init__(self, providers: Providers, allowed: Allowlist) -> None:
         self._providers = providers
+        self._allowed = allowed
 
-    async def of(self, request: Request, caller: Caller, model: str | None) -> Target:
-        """Raises BadRequest or ProviderKeyMissing."""
-        route = target.pick(
+    def route(self, request: Request, model: str | None) -> Route:
+        """The provider of a request on /v1. Raises BadRequest."""
+        return target.pick(
             self._providers, path=request.path, model=model, header_names=request.named
         )
-        cut = headers.OUR_PARAMETERS
-        if is_memory_key(request.parameters.get("key", "")):
-            cut |= {"key"}
-        query = headers.without(request.query, cut)
-        return target.target(route, path=request.path, query=query, sent=caller.shown.sent)
+
+    def url(self, request: Request) -> V3Url:
+        """The provider's URL in a request on /v3. Raises BadRequest or UpstreamRefused."""
+        return v3.parse(
+            request.path.removeprefix("/v3"), request.query, self._providers, self._allowed
+        )
+
+    async def at_route(self, route: Route, path: str, request: Request, caller: Caller) -> Target:
+        """Raises ProviderKeyMissing."""
+        query = _theirs(request.query, request, headers.OUR_PARAMETERS)
+        stored = await self._stored(route.provider, caller)
+        return target.target(route, path=path, query=query, sent=caller.shown.sent, stored=stored)
+
+    async def at_url(self, url: V3Url, request: Request, caller: Caller) -> Target:
+        """Raises ProviderKeyMissing."""
+        query = _theirs(url.query, request, headers.V3_PARAMETERS)
+        stored = await self._stored(url.provider, caller) if url.provider else ""
+        return v3.target(url, query=query, sent=caller.shown.sent, stored=stored)
+
+    async def _stored(self, provider: Provider, caller: Caller) -> str:
+        """The account's own key for a provider; "" if it has none."""
+        return ""
+
+
+def _theirs(query: str, request: Request, ours: frozenset[str]) -> str:
+    """What of a query is the provider's: none of our parameters, no memory key."""
+    if not query:
+        return ""
+    if is_memory_key(request.parameters.get("key", "")):
+        ours |= {"key"}
+    return headers.without(query, ours)

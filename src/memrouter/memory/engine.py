@@ -5,6 +5,7 @@ The I/O shell of the pure modules beside it. It may raise; `forgive.attempt` is 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -18,25 +19,57 @@ from memrouter.domain import (
     Scope,
     Turn,
 )
-from memrouter.memory import context, lineage, query, sticky
+from memrouter.memory import context, conversation, lineage, query, sticky
+from memrouter.memory.conversation import Window, with_lead
 from memrouter.memory.finder import Finder, Found
-from memrouter.memory.historian import Historian
+from memrouter.memory.historian import Draft, Historian
 from memrouter.memory.settings import MemorySettings
 from memrouter.ports import Clock, Stored, VaultStore
+
+SIGNED_S = 2 * 86_400.0
+"""How long blocks are replayed in front of signed thinking, which is refused if they change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A request as memory sees it."""
+
+    scope: Scope
+    turns: tuple[Turn, ...]
+    """One a message."""
+    options: MemoryOptions
+    window: Window | None = None
+    """Bounds of a long conversation; None sends all of it."""
+    system_tokens: int = 0
+    """Of a system prompt outside the messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What memory does for one exchange."""
 
-    scope: Scope
-    turns: tuple[Turn, ...]
-    options: MemoryOptions
+    prompt: Prompt
+    lead: tuple[Turn, ...] = ()
+    """Turns to put in front of the first message that is no system message."""
+    kept: tuple[int, ...] | None = None
+    """Messages to send, the lead counted in; None sends all."""
     recall: Recall = field(default_factory=Recall)
+    """Its blocks are by index among the messages that are sent."""
     block: Block | None = None
     """Made for this exchange; committed with its turns."""
     used: tuple[bytes, ...] = ()
     dropped: tuple[bytes, ...] = ()
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """All turns that are known of: those put in front, and what the client sent."""
+        return with_lead(self.prompt.turns, self.lead)
+
+    @property
+    def sent(self) -> tuple[Turn, ...]:
+        """The turns that the provider gets."""
+        turns = self.turns
+        return turns if self.kept is None else tuple(turns[i] for i in self.kept)
 
 
 class Memory:
@@ -60,17 +93,22 @@ class Memory:
         self._settings = settings
         self._on_stored = on_stored
 
-    async def plan(self, scope: Scope, turns: tuple[Turn, ...], options: MemoryOptions) -> Plan:
-        """Decide what to inject. Raises what the store and the embedder raise."""
-        plan = Plan(scope=scope, turns=turns, options=options)
+    async def plan(self, prompt: Prompt) -> Plan:
+        """Decide what to send and what to inject. Raises what the store and the embedder raise."""
+        plan = Plan(prompt=prompt)
+        if prompt.window is not None:
+            plan = await self._within(plan, prompt.window)
+        turns = plan.sent
         asks = sticky.asked(turns)
-        if not options.recall or not asks:
+        if not prompt.options.recall or not asks:
             return plan
         now = self._clock.now()
-        keys = lineage.prompt_keys(scope, turns)
-        since = now - timedelta(seconds=self._settings.sticky_s)
-        held, revision = await self._store.blocks(scope.vault, [keys[i] for i in asks], since)
-        budget = self._settings.budget(options)
+        keys = lineage.prompt_keys(prompt.scope, turns)
+        signed = any(turn.signed for turn in turns)
+        since = now - timedelta(seconds=SIGNED_S if signed else self._settings.sticky_s)
+        vault = prompt.scope.vault
+        held, revision = await self._store.blocks(vault, [keys[i] for i in asks], since)
+        budget = self._settings.budget(prompt.options, long=plan.kept is not None)
         standing = sticky.replay(
             turns, keys, held, revision, self._settings.sticky_budgets * budget.tokens
         )
@@ -84,7 +122,7 @@ class Memory:
             return plan
         exclude = frozenset(lineage.digest(t.role, t.text) for t in turns if t.storable)
         found = await self._finder.find(
-            scope,
+            prompt.scope,
             query.question(turns),
             query.surroundings(turns),
             exclude=exclude,
@@ -93,30 +131,69 @@ class Memory:
         )
         return self._with_block(plan, keys[asks[-1]], asks[-1], found)
 
-    async def commit(self, plan: Plan, reply: Reply | None, model: str = "") -> Stored:
-        """Store what the exchange added, in one transaction; see Historian.new_turns."""
-        now = self._clock.now()
-        turns = await self._historian.new_turns(
-            plan.scope, plan.turns, plan.options, reply, model, now
+    async def draft(self, plan: Plan) -> Draft:
+        """What the prompt adds to its vault; while the provider is at work."""
+        prompt = plan.prompt
+        return await self._historian.draft(
+            prompt.scope, plan.turns, prompt.options, self._clock.now()
+        )
+
+    async def commit(
+        self, plan: Plan, draft: Draft | None, reply: Reply | None, model: str = ""
+    ) -> Stored:
+        """Store what the exchange added, in one transaction."""
+        options = plan.prompt.options
+        if draft is None:
+            draft = await self.draft(plan)
+        turns = await self._historian.with_reply(
+            draft, reply, keep=options.store_reply, model=model
         )
         if not (turns or plan.block or plan.used or plan.dropped):
             return Stored()
-        stored = await self._store.remember(
-            plan.scope.vault,
-            turns,
-            block=plan.block,
-            used=plan.used,
-            dropped=plan.dropped,
-            now=now,
-        )
-        self._on_stored(plan.scope, stored)
-        return stored
+        return await self._remember(plan, turns)
 
     async def add(self, scope: Scope, turns: Sequence[NewTurn]) -> Stored:
         """Store turns that did not pass through a provider (ingest, upload)."""
         stored = await self._store.remember(scope.vault, turns, now=self._clock.now())
         self._on_stored(scope, stored)
         return stored
+
+    async def _remember(self, plan: Plan, turns: Sequence[NewTurn]) -> Stored:
+        scope = plan.prompt.scope
+        stored = await self._store.remember(
+            scope.vault,
+            turns,
+            block=plan.block,
+            used=plan.used,
+            dropped=plan.dropped,
+            now=self._clock.now(),
+        )
+        self._on_stored(scope, stored)
+        return stored
+
+    async def _within(self, plan: Plan, window: Window) -> Plan:
+        """Keep a long conversation within its bounds: see memory.conversation."""
+        prompt = plan.prompt
+        if prompt.scope.conversation:
+            stored = await self._store.recent(prompt.scope, conversation.LOOKED_BACK)
+            plan = replace(plan, lead=conversation.lead(stored, prompt.turns))
+        if not (prompt.options.recall and prompt.options.store_input):
+            return plan  # what is left out could not be recalled
+        kept = conversation.kept(plan.turns, prompt.system_tokens, window)
+        if kept is None:
+            return plan
+        await self._keep_up(plan)
+        return replace(plan, kept=kept)
+
+    async def _keep_up(self, plan: Plan) -> None:
+        """Store the turns that are about to be left out, so that words find them at once.
+
+        Goes on in the background if it takes longer than the request has time for.
+        """
+        draft = await self.draft(plan)
+        if len(draft.turns) > 1:
+            bare = Plan(prompt=plan.prompt)
+            await asyncio.shield(asyncio.ensure_future(self._remember(bare, draft.turns[:-1])))
 
     def _with_block(self, plan: Plan, key: bytes, index: int, found: Found) -> Plan:
         now = self._clock.now()

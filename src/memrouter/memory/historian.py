@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from memrouter.domain import MemoryOptions, NewTurn, Piece, Reply, Role, Scope, Turn
@@ -31,12 +31,77 @@ class _Unseen:
     keep: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What a prompt adds to a vault; its reply is still to come."""
+
+    scope: Scope
+    now: datetime
+    end: bytes
+    """Chain of the prompt's last turn."""
+    turns: tuple[NewTurn, ...] = ()
+    places: _Places = field(default_factory=dict)
+
+    @property
+    def conversation(self) -> str:
+        """What the conversation is called: as its client calls it, or after its first turn."""
+        place = self.places.get(self.end)
+        return place.conversation if place else self.scope.conversation
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks it adds."""
+        return sum(len(turn.pieces) for turn in self.turns)
+
+
 class Historian:
     """Finds out which turns are new. Each turn is stored once, however often it is sent."""
 
     def __init__(self, store: VaultStore, settings: MemorySettings) -> None:
         self._store = store
         self._settings = settings
+
+    async def draft(
+        self, scope: Scope, turns: Sequence[Turn], options: MemoryOptions, now: datetime
+    ) -> Draft:
+        """Find out what of a prompt is new, while its reply is still to come.
+
+        Turns that the request's options exclude come with keep=False, so that a later request
+        that resends them in its history does not bring them in.
+        """
+        said: list[_Said] = [
+            (t.role, t.text, t.memory and options.store_input)
+            for t in turns
+            if t.written and t.role in ("user", "assistant") and t.text.strip()
+        ]
+        if not said:
+            return Draft(scope=scope, now=now, end=lineage.root(scope))
+        unseen, places, end = await self._unseen(scope, said, now)
+        draft = Draft(scope=scope, now=now, end=end, places=places)
+        if sum(len(u.text) for u in unseen if u.keep) > _MUCH:
+            new = await asyncio.to_thread(self._built, draft, unseen)
+        else:
+            new = self._built(draft, unseen)
+        return replace(draft, turns=tuple(new))
+
+    async def with_reply(
+        self, draft: Draft, reply: Reply | None, *, keep: bool, model: str
+    ) -> list[NewTurn]:
+        """The turns to store: those of a draft, and the reply to it if it is whole and new."""
+        turns = list(draft.turns)
+        if reply is None or not reply.complete or not reply.text.strip():
+            return turns
+        own = lineage.digest("assistant", reply.text)
+        if await self._store.known(draft.scope.vault, [lineage.link(draft.end, own)]):
+            return turns
+        answered = _Unseen(
+            role="assistant", text=reply.text, digest=own, parent=draft.end, keep=keep
+        )
+        if keep and len(reply.text) > _MUCH:
+            new = await asyncio.to_thread(self._built, draft, [answered], model)
+        else:
+            new = self._built(draft, [answered], model)
+        return [*turns, *new]
 
     async def new_turns(
         self,
@@ -47,27 +112,9 @@ class Historian:
         model: str,
         now: datetime,
     ) -> list[NewTurn]:
-        """The turns of prompt and reply that are not stored yet, in order.
-
-        Turns that the request's options exclude come with keep=False, so that a later request
-        that resends them in its history does not bring them in.
-        """
-        said: list[_Said] = [
-            (t.role, t.text, t.memory and options.store_input)
-            for t in turns
-            if t.written and t.role in ("user", "assistant") and t.text.strip()
-        ]
-        sent = len(said)
-        if reply is not None and reply.complete and reply.text.strip():
-            said.append(("assistant", reply.text, options.store_reply))
-        if not said:
-            return []
-        unseen, places = await self._unseen(scope, said, sent, now)
-        if not unseen:
-            return []
-        if sum(len(u.text) for u in unseen if u.keep) > _MUCH:
-            return await asyncio.to_thread(self._built, scope, unseen, places, model, now)
-        return self._built(scope, unseen, places, model, now)
+        """The turns of prompt and reply that are not stored yet, in order."""
+        draft = await self.draft(scope, turns, options, now)
+        return await self.with_reply(draft, reply, keep=options.store_reply, model=model)
 
     def pieces(self, text: str, created: datetime) -> tuple[Piece, ...]:
         """A text as the chunks that are stored."""
@@ -78,12 +125,10 @@ class Historian:
         )
 
     async def _unseen(
-        self, scope: Scope, said: Sequence[_Said], sent: int, now: datetime
-    ) -> tuple[list[_Unseen], _Places]:
-        """What of `said` is not stored, and the places of what is.
-
-        sent  how many of them the client sent; the reply may follow
-        """
+        self, scope: Scope, said: Sequence[_Said], now: datetime
+    ) -> tuple[list[_Unseen], _Places, bytes]:
+        """What of `said` is not stored, the places of what is, and the chain of the last turn."""
+        sent = len(said)
         digests = [lineage.digest(role, text) for role, text, _ in said]
         root = lineage.root(scope)
         places = dict(await self._store.known(scope.vault, lineage.chains(root, digests)))
@@ -97,7 +142,7 @@ class Historian:
             at, parent = 0, lineage.link(root, now.isoformat().encode())
         unseen: list[_Unseen] = []
         while at < len(said):
-            if unseen and at + 1 < sent and len(unseen) <= _SEARCHED:
+            if at and at + 1 < sent and len(unseen) <= _SEARCHED:
                 jumped, end = await self._jump(scope, digests[at:], places, now)
                 if jumped > 1:
                     at, parent = at + jumped, end
@@ -109,7 +154,7 @@ class Historian:
             parent = lineage.link(parent, digests[at])
             at += 1
             at, parent = _follow(at, parent, digests, places)
-        return unseen, places
+        return unseen, places, parent
 
     async def _jump(
         self, scope: Scope, digests: Sequence[bytes], places: _Places, now: datetime
@@ -135,25 +180,12 @@ class Historian:
     def _fresh(self, place: Place, now: datetime) -> bool:
         return (now - place.created).total_seconds() <= self._settings.sticky_s
 
-    def _built(
-        self,
-        scope: Scope,
-        unseen: Sequence[_Unseen],
-        places: Mapping[bytes, Place],
-        model: str,
-        now: datetime,
-    ) -> list[NewTurn]:
-        return list(self._build(scope, unseen, dict(places), model, now))
+    def _built(self, draft: Draft, unseen: Sequence[_Unseen], model: str = "") -> list[NewTurn]:
+        return list(self._build(draft, unseen, model))
 
-    def _build(
-        self,
-        scope: Scope,
-        unseen: Sequence[_Unseen],
-        places: _Places,
-        model: str,
-        now: datetime,
-    ) -> Iterator[NewTurn]:
-        for n, turn in enumerate(unseen):
+    def _build(self, draft: Draft, unseen: Sequence[_Unseen], model: str) -> Iterator[NewTurn]:
+        scope, places, now = draft.scope, draft.places, draft.now
+        for n, turn in enumerate(unseen, start=len(draft.turns)):
             chain = lineage.link(turn.parent, turn.digest)
             before = places.get(turn.parent)
             conversation = before.conversation if before else scope.conversation or implicit(chain)
@@ -169,7 +201,7 @@ class Historian:
                 session=scope.session,
                 conversation=conversation,
                 position=position,
-                model=model if turn.role == "assistant" else "",
+                model=model,
                 chain=chain,
                 parent=turn.parent,
                 digest=turn.digest,
@@ -179,7 +211,7 @@ class Historian:
 
 def implicit(chain: bytes) -> str:
     """The name of a conversation that its client did not name, after its first turn."""
-    return "~" + chain.hex()[:16]
+    return lineage.IMPLICIT + chain.hex()[:16]
 
 
 def _follow(

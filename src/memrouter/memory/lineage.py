@@ -12,6 +12,8 @@ from hashlib import blake2b
 from memrouter.domain import Role, Scope, Turn
 
 SIZE = 16
+IMPLICIT = "auto_"
+"""Starts the names of conversations that no client named."""
 
 
 def digest(role: Role, text: str) -> bytes:
@@ -20,8 +22,12 @@ def digest(role: Role, text: str) -> bytes:
 
 
 def root(scope: Scope) -> bytes:
-    """Where the chains of a conversation start; conversations of other scopes never meet."""
-    seed = f"{scope.session}\0{scope.conversation}".encode("utf-8", "replace")
+    """Where the chains of a conversation start; conversations of other scopes never meet.
+
+    A client may name a conversation by the name we gave it: its chains stay the same.
+    """
+    named = "" if scope.conversation.startswith(IMPLICIT) else scope.conversation
+    seed = f"{scope.session}\0{named}".encode("utf-8", "replace")
     return blake2b(seed, digest_size=SIZE).digest()
 
 

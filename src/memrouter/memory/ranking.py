@@ -33,7 +33,9 @@ SESSION = 0.4
 CUT = 0.5
 """Hits below this share of the best one are not worth their tokens."""
 SPECIFICITY = 0.2
-"""What rare words on topic add to relevance, beside the cosine."""
+"""What rare words on topic add to relevance at most, beside the cosine."""
+ASKING = 0.05
+"""What it adds to relevance that a question asks for someone's words: chores rarely do."""
 GAP_MS = 30 * 60 * 1000
 """Uploads that name no conversation are one as long as no pause is longer than this."""
 
@@ -295,17 +297,21 @@ def newest_first(
     return np.concatenate((head[np.argsort(place, kind="stable")], ranked[first:]))
 
 
-def relevance(words: Words, plain: Floats, topical: bool, admissible: Flags) -> float:
-    """How sure it is that the vault holds anything on the question: absolute, 0 to about 1.5.
+def relevance(
+    words: Words, plain: Floats, *, topical: bool, asking: bool, admissible: Flags
+) -> float:
+    """How sure it is that the vault holds anything on the question: absolute, 0 to 1.25.
 
     plain       cosines with the unweighted question
     topical     whether any of its words say what it is about; for small talk nothing counts
+    asking      whether it asks for someone's words
     admissible  rows that may be found
     """
     if not topical or not admissible.any():
         return 0.0
-    nearest, rarest = plain[admissible].max(), words.specificity[admissible].max()
-    return float(nearest) + SPECIFICITY * float(rarest)
+    nearest = float(plain[admissible].max())
+    rarest = min(1.0, float(words.specificity[admissible].max()))
+    return nearest + SPECIFICITY * rarest + ASKING * asking
 
 
 def within(sizes: Sequence[int], tokens: int, count: int) -> list[int]:

@@ -132,7 +132,13 @@ def _relevance(
         return float(admissible.any())
     plain = likeness.plain if likeness.plain is not None else likeness.encoder
     near = plain if plain is not None else words.coverage
-    return ranking.relevance(words, near, question.topical, admissible)
+    return ranking.relevance(
+        words,
+        near,
+        topical=question.topical,
+        asking=author is not None,
+        admissible=admissible,
+    )
 
 
 def _during(signals: Signals, question: Question) -> Flags:

@@ -23,13 +23,19 @@ class MemorySettings:
     """Replayed blocks may take this many times the density's token budget."""
     chunk_tokens: int = 300
 
-    def budget(self, options: MemoryOptions) -> Budget:
+    long_tokens: int = 4_000
+    """Token budget of a recall that stands in for what was left out of a long conversation."""
+
+    def budget(self, options: MemoryOptions, *, long: bool = False) -> Budget:
         """What a request may inject: its density's budget, the count set by `context_limit`.
 
         With a limit of its own a request gets that many memories, if they fit the density's
         token budget or, where it asks for more than the density holds, its share of it.
         """
         budget = self.budgets[options.density]
+        if long and budget.tokens < self.long_tokens:
+            more = max(budget.memories, budget.memories * self.long_tokens // budget.tokens)
+            budget = Budget(memories=more, tokens=self.long_tokens)
         if options.context_limit is None:
             return budget
         grown = budget.tokens * options.context_limit // max(1, budget.memories)

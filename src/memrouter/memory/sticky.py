@@ -47,7 +47,8 @@ def replay(
     keys          one a turn, see lineage.prompt_keys
     held          blocks that may be in a provider's cache, by key
     revision      of the vault now: a block of this revision is what a new recall would find
-    limit_tokens  replayed blocks over this are all dropped, for a fresh start
+    limit_tokens  replayed blocks over this are all dropped, for a fresh start; but never in front
+                  of thinking that a provider signed together with them
     """
     asks = asked(turns)
     if not asks:
@@ -58,7 +59,8 @@ def replay(
     own = held.get(keys[last])
     if own is not None and (in_tool_loop(turns, last) or own.revision == revision):
         return Replay(blocks={**blocks, last: own}, settled=True)
-    if sum(block.tokens for block in blocks.values()) > limit_tokens:
+    over = sum(block.tokens for block in blocks.values()) > limit_tokens
+    if over and not any(turn.signed for turn in turns):
         dropped = tuple(keys[i] for i in blocks)
         blocks = {}
     return Replay(blocks=blocks, dropped=dropped)

@@ -1,0 +1,84 @@
+"""One request on its way through the relay."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from memrouter.domain import Json, Scope, Target
+from memrouter.edge.asgi import Request, Send
+from memrouter.edge.callers import Caller
+from memrouter.edge.outcome import Outcome
+from memrouter.memory.engine import Plan
+from memrouter.memory.forgive import Tried
+from memrouter.memory.historian import Draft
+from memrouter.upstream.v3 import V3Url
+from memrouter.wire.format import WireFormat
+
+DOUBLED = re.compile(r"^(?:/+v1)+(?=/v1(?:beta)?/)")
+"""A base URL that ends in /v1, under an SDK that adds its own version."""
+_GEMINI = re.compile(
+    r"^/v1(?:beta|alpha)?/(?:models|tunedModels)/[^/]+:(?:streamG|g)enerateContent$"
+)
+
+PATHS = {
+    "/v1/chat/completions": "openai_chat",
+    "/v1/responses": "openai_responses",
+    "/v1/messages": "anthropic_messages",
+}
+"""Path on /v1 → the format spoken there."""
+PROVIDERS = re.compile(r"^(?:/+v1)+/.|^/v1(?:beta|alpha)/.|^/upload/")
+"""Paths that are a provider's, unless they are ours."""
+OURS = re.compile(r"^/v1/(?:memory|keys|account)(?:/|$)|^/v1/models(?:$|/[^:]*$)")
+"""Paths that are never a provider's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """What is asked for: a format that memory understands, or anything else of a provider."""
+
+    wire: WireFormat | None = None
+    url: V3Url | None = None
+    """On /v3: the provider's URL."""
+
+    @property
+    def label(self) -> str:
+        """Names it in logs and metrics."""
+        return self.wire.name if self.wire else "pass_through"
+
+
+def v1_endpoint(method: str, path: str, formats: Mapping[str, WireFormat]) -> Endpoint:
+    """The endpoint at a path on /v1, /v1beta …"""
+    plain = DOUBLED.sub("", path).rstrip("/")
+    if method == "POST":
+        if name := PATHS.get(plain):
+            return Endpoint(wire=formats[name])
+        if _GEMINI.match(plain):
+            return Endpoint(wire=formats["gemini_generate"])
+    return Endpoint()
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """Filled in as it goes."""
+
+    request: Request
+    endpoint: Endpoint
+    send: Send
+    outcome: Outcome
+    caller: Caller | None = None
+    body: Json = field(default_factory=dict)
+    scope: Scope | None = None
+    target: Target | None = None
+    model: str = ""
+    plan: Plan | None = None
+    """What memory does for it; None where memory is off."""
+    drafting: asyncio.Task[Tried[Draft]] | None = None
+    """Finds out what the prompt adds, while the provider is at work."""
+    committed: bool = False
+
+    @property
+    def wire(self) -> WireFormat | None:
+        return self.endpoint.wire
