@@ -321,6 +321,7 @@ def serving(provider: ScriptedProvider, *, port: int = 0) -> Iterator[int]:
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=1,
+            timeout_keep_alive=75,  # as long as real providers keep idle connections
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
