@@ -26,9 +26,20 @@ FILLERS = 30
 """Sessions that say nothing of the user."""
 
 _SWAPS = {
-    "i": "you", "i'm": "you're", "i've": "you've", "my": "your", "me": "you", "we": "you", "our": "your",
-    "us": "you", "we're": "you're", "we've": "you've", "am": "are", "mine": "yours", "myself": "yourself",
-}  # fmt: skip
+    "i": "you",
+    "i'm": "you're",
+    "i've": "you've",
+    "my": "your",
+    "mine": "yours",
+    "me": "you",
+    "myself": "yourself",
+    "am": "are",
+    "we": "you",
+    "we're": "you're",
+    "we've": "you've",
+    "our": "your",
+    "us": "you",
+}
 _OPENINGS = ("Happy to help.", "Sure!", "Good question.", "Here is what I would do.", "Of course.")
 _CLOSINGS = (
     "Let me know if you want more detail on any of these.",

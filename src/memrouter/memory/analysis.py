@@ -68,6 +68,8 @@ class QueryWord:
     """Hashes of its index terms; none for function words."""
     topical: bool
     """Whether it says what the query is about: no function word, no small talk."""
+    start: int = 0
+    """Where it stands in the query."""
     named: bool = False
     """Whether it is written like a name: with a capital, and not for starting a sentence."""
 
@@ -175,13 +177,15 @@ def _query_word(match: re.Match[str], text: str) -> QueryWord:
     word = match[0].casefold()
     if _PAIRED_RUN.match(word):
         pairs = tuple(map(term_hash, _pairs(word) or [word]))
-        return QueryWord(word=word, terms=pairs, topical=word not in vocabulary.CHATTER)
+        topical = word not in vocabulary.CHATTER
+        return QueryWord(word=word, terms=pairs, topical=topical, start=match.start())
     if word in vocabulary.FUNCTION_WORDS:
-        return QueryWord(word=word, terms=(), topical=False)
+        return QueryWord(word=word, terms=(), topical=False, start=match.start())
     before = text[max(0, match.start() - 3) : match.start()].rstrip("\"'“‘(* ")
     return QueryWord(
         word=word,
         terms=(term_hash(stem(word[:_LONGEST_WORD])),),
         topical=word not in vocabulary.CHATTER,
+        start=match.start(),
         named=match[0][0].isupper() and bool(before) and before[-1] not in ".!?:\n",
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import numpy as np
@@ -68,11 +68,13 @@ class Finder:
         taken         ids of chunks that stand in replayed blocks
         floor         False finds the best there is, relevant or not
         core          False searches the scope's session alone
-        now           when it is asked, in the asker's zone; without it "yesterday" means nothing
+        now           when it is asked, in the asker's zone; None is when the vault last grew
         """
         signals = await self._store.signals(scope, core=core)
-        asked = question.read(text, surroundings, now)
-        if len(signals.ids) == 0 or (floor and not asked.recalls):
+        if len(signals.ids) == 0:
+            return Found(revision=signals.revision)
+        asked = question.read(text, surroundings, now or _newest(signals))
+        if floor and not asked.recalls:
             return Found(revision=signals.revision)
         ranked = await self._rank(signals, asked, _excluded(signals, exclude, taken), budget)
         rows = ranked.rows
@@ -117,6 +119,10 @@ class Finder:
             Hit(chunk=chunk, score=min(1.0, max(0.0, score[chunk.id])))
             for chunk in _fitting(chunks, budget)
         )
+
+
+def _newest(signals: Signals) -> datetime:
+    return datetime.fromtimestamp(int(signals.created.max()) / 1_000, UTC)
 
 
 async def _off_loop(signals: Signals, work: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 _MONTHS = "january february march april may june july august september october november december"
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday"
-_NUMBERS = "a an one two three four five six seven eight nine ten eleven twelve"
+_NUMBERS = "one two three four five six seven eight nine ten eleven twelve"
 
 
 def _numbered(names: str, start: int) -> dict[str, int]:
@@ -19,7 +19,7 @@ def _numbered(names: str, start: int) -> dict[str, int]:
 _MONTH = {short: n for m, n in _numbered(_MONTHS, 1).items() for short in (m, m[:3])} | {"sept": 9}
 _DAY = _numbered(_DAYS, 0)
 _VAGUE = {"couple": 2, "few": 3, "several": 4}
-_NUMBER = _numbered(_NUMBERS, 0) | {"a": 1, "an": 1} | _VAGUE
+_NUMBER = _numbered(_NUMBERS, 1) | {"a": 1, "an": 1} | _VAGUE
 # "may" is a verb as well: without a day or a year it wants a word like "in" before it.
 _M = rf"(?P<month>{'|'.join(sorted(_MONTH, key=len, reverse=True))})\.?"
 _Y = r"(?P<year>(?:19|20)\d\d)"
@@ -43,6 +43,8 @@ class Period:
     end: datetime
     up_to: bool = False
     """Whether all that was said before `end` counts, as in "as of March"."""
+    words: tuple[int, int] = (0, 0)
+    """Where in the question it is named."""
 
 
 _Found = tuple[datetime, datetime]
@@ -63,8 +65,12 @@ def period(text: str, now: datetime) -> Period | None:
         except (ValueError, OverflowError):  # 31 June, the year 0, 99999 years ago
             continue
         lead = low[max(0, match.start() - 10) : match.end()]
-        end = now if lead.startswith("since ") else found[1]
-        return Period(start=found[0], end=end, up_to=bool(_UP_TO.search(lead)))
+        return Period(
+            start=found[0],
+            end=now if match[0].startswith("since ") else found[1],
+            up_to=bool(_UP_TO.search(lead)),
+            words=match.span(),
+        )
     return None
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
 from memrouter.memory import analysis
+from memrouter.memory.analysis import QueryWord
 from memrouter.memory.periods import Period, period
 from memrouter.memory.ranking import Term
 
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 LONGEST = 4_000
 """Characters of a question that are looked at, half from each end: what is asked stands there."""
+LONGEST_DATED = 500
+"""Characters of a question beyond which a date in it is more likely part of a pasted text."""
 MOST_TERMS = 64
 SURROUNDINGS = 0.5
 """How much a word counts that only the turns before the question hold."""
@@ -71,7 +74,7 @@ class Question:
 
     text: str
     """What is embedded."""
-    words: tuple[analysis.QueryWord, ...] = ()
+    words: tuple[QueryWord, ...] = ()
     terms: tuple[Term, ...] = ()
     """Distinct."""
     names: tuple[int, ...] = ()
@@ -98,6 +101,13 @@ class Question:
         """Whether it asks memory for anything: small talk does not."""
         return self.topical or self.profile or self.period is not None
 
+    @property
+    def wants_newest(self) -> bool:
+        """Whether of several statements the last one is the answer: now, or by a given day."""
+        if self.period is not None:
+            return self.period.up_to
+        return not self.looks_back
+
     def rarity(self, idf: Sequence[float]) -> Mapping[str, float]:
         """How much each word counts in a vector.
 
@@ -110,23 +120,39 @@ class Question:
         }
 
 
-def read(text: str, surroundings: str = "", now: datetime | None = None) -> Question:
+def read(text: str, surroundings: str, now: datetime) -> Question:
     """Read a question.
 
     surroundings  what was said just before it, for questions that do not stand alone
-    now           when it is asked, in the asker's zone; without, relative times are not understood
+    now           when it is asked, in the asker's zone
     """
     asked = analysis.normal(_ends(text.strip()))
-    when = period(asked, now) if now is not None and len(asked) < 500 else None
     if _PROFILE.search(asked) and len(asked) < 200:
-        return _read(PROFILE, "", when, profile=True)
+        return _read(analysis.query_words(PROFILE), PROFILE, "", None, profile=True)
+    when = period(asked, now) if len(asked) < LONGEST_DATED else None
     words = analysis.query_words(asked)
-    context = surroundings if surroundings and _leans(words) else ""
-    return _read(asked, analysis.normal(_ends(context)), when)
+    if when is not None:
+        words = [_timed(word, when) for word in words]
+    context = surroundings if surroundings and when is None and _leans(words) else ""
+    return _read(words, asked, analysis.normal(_ends(context)), when)
 
 
-def _read(asked: str, context: str, when: Period | None, *, profile: bool = False) -> Question:
-    own, around = analysis.query_words(asked), analysis.query_words(context)
+def _timed(word: QueryWord, when: Period) -> QueryWord:
+    """A word of a question that names a time: what names it is not what the question is about."""
+    if not when.words[0] <= word.start < when.words[1]:
+        return word
+    return replace(word, topical=False, terms=() if when.up_to else word.terms)
+
+
+def _read(
+    own: Sequence[QueryWord],
+    asked: str,
+    context: str,
+    when: Period | None,
+    *,
+    profile: bool = False,
+) -> Question:
+    around = analysis.query_words(context)
     terms: dict[int, Term] = {}
     for words, weight in ((own, 1.0), (around, SURROUNDINGS)):
         for word in words:
@@ -151,7 +177,7 @@ def _read(asked: str, context: str, when: Period | None, *, profile: bool = Fals
     )
 
 
-def _leans(words: Sequence[analysis.QueryWord]) -> bool:
+def _leans(words: Sequence[QueryWord]) -> bool:
     """Whether a question leans on what was said before it.
 
     Either it says nothing of its own beyond function words, at least three of them, or it is short

@@ -32,6 +32,10 @@ SESSION = 0.4
 """Share of its conversation's best score that a row gets on top of its own."""
 CUT = 0.5
 """Hits below this share of the best one are not worth their tokens."""
+DIRECT = 0.7
+"""Share of a question's idf in a row that states what is asked, and is not just about it."""
+DIRECT_OWN = 0.5
+"""The same where people ask about themselves: what they say of themselves they say directly."""
 SPECIFICITY = 0.2
 """What rare words on topic add to relevance at most, beside the cosine."""
 ASKING = 0.05
@@ -261,13 +265,14 @@ def newest_first(
     scores: Floats,
     coverage: Floats,
     *,
+    direct: float,
     first: int = 20,
-    direct: float = 0.6,
     alike: float = 0.3,
 ) -> Rows:
     """Put a statement above the older ones that it replaces; nothing is dropped.
 
-    Among the `first` rows, one replaces another if both state what is asked (`direct` of its idf),
+    Among the `first` rows, one replaces another if both state what is asked (`direct` of its idf,
+    for which see DIRECT),
     come from one author in different conversations, are `alike` (cosine), and it is later and not
     far less to the point.
 

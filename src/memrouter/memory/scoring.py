@@ -110,8 +110,9 @@ def rank(
     lifted = ranking.lift(scores, threads)
     rows = ranking.best(np.where(admissible, lifted, -np.inf), count)
     rows = rows[: int(np.count_nonzero(admissible))]
-    if not question.looks_back and question.period is None:
-        rows = ranking.newest_first(signals, threads, rows, lifted, words.coverage)
+    if question.wants_newest:
+        direct = ranking.DIRECT_OWN if question.of_self else ranking.DIRECT
+        rows = ranking.newest_first(signals, threads, rows, lifted, words.coverage, direct=direct)
     return Ranked(
         rows=rows,
         scores=lifted[rows] / np.float32(1 + ranking.SESSION),

@@ -23,7 +23,8 @@ CHATTER = frozenset(
     longer funny exactly wrong want like know think let much really very never mind here thing
     things something anything everything lot one up down said say says talk talked talking told
     discuss discussed mention mentioned remember recall remind chat conversation last time
-    yesterday tomorrow tonight week ago more about wait done stop hmm huh test testing works
+    yesterday tomorrow tonight week ago more about wait done stop hmm huh test testing works happen
+    happened do doing did back day
 
     hallo danke bitte ja nein tschüss guten tag abend bonjour salut merci oui bonsoir hola gracias
     sí buenos días ciao grazie prego olá obrigado obrigada oi sim hoi dank hej tack cześć dzięki

@@ -1,0 +1,108 @@
+"""memrouter in process: its analysis, store, embedder and finder, as the router joins them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+
+from memrouter.domain import Budget, NewTurn, Piece, Scope, VaultId
+from memrouter.embed.static import StaticEmbedder
+from memrouter.memory import analysis, chunking
+from memrouter.memory.backlog import Backlog
+from memrouter.memory.finder import LINE_TOKENS, Finder
+from memrouter.ports import Embedder
+from memrouter.store.sqlite.vaults import SqliteVaultStore
+from memrouter.tokens import estimate
+
+from .data import History, Question, Turn
+from .subject import Injected
+
+FLOOR = 0.46
+UNLIMITED = 1 << 40
+CHUNK_TOKENS = 300
+
+
+class Local:
+    """Vaults in a temporary folder; uploads without sessions, as through the API."""
+
+    name = "memrouter"
+
+    def __init__(
+        self, embedder: Embedder | None = None, *, encoder: bool = False, floor: float = FLOOR
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="recall-")
+        self._embedder: Embedder = embedder or StaticEmbedder()
+        self.store = SqliteVaultStore(Path(self._folder.name), cache_bytes=1 << 30)
+        self.finder = Finder(self.store, self._embedder, floor=floor, encoder=encoder)
+        self._backlog = Backlog(self.store, self._embedder)
+
+    async def remember(self, history: History) -> LocalMemory:
+        """See Subject.remember."""
+        vault = VaultId(sha256(history.name.encode()).hexdigest()[:32])
+        for at in range(0, len(history.turns), 1_000):
+            turns = [new_turn(turn) for turn in history.turns[at : at + 1_000]]
+            await self.store.remember(vault, turns, now=history.turns[-1].created)
+        while await self._backlog.drain_some(vault):
+            pass
+        scope = Scope(vault=vault)
+        stored = await self.store.memories(scope, limit=len(history.turns) + 1)
+        places = {memory.id: place for place, memory in enumerate(stored)}
+        return LocalMemory(self.finder, scope, places)
+
+    async def close(self) -> None:
+        """Delete everything."""
+        await self.store.close()
+        self._folder.cleanup()
+
+
+class LocalMemory:
+    """One vault."""
+
+    def __init__(self, finder: Finder, scope: Scope, places: dict[int, int]) -> None:
+        self._finder = finder
+        self._scope = scope
+        self._places = places
+
+    async def search(self, question: str, limit: int) -> list[int]:
+        """See Memory.search; as POST /v1/memory/search does."""
+        found = await self._finder.find(
+            self._scope, question, budget=Budget(memories=limit, tokens=UNLIMITED), floor=False
+        )
+        return [self._places[hit.chunk.turn] for hit in found.hits]
+
+    async def inject(
+        self, question: Question, *, memories: int, tokens: int, now: datetime | None = None
+    ) -> Injected:
+        """See Recaller.inject; as a chat request does."""
+        found = await self._finder.find(
+            self._scope,
+            question.text,
+            "\n".join(reversed(question.before)),
+            budget=Budget(memories=memories, tokens=tokens),
+            now=now,
+        )
+        return Injected(
+            places=tuple(self._places[hit.chunk.turn] for hit in found.hits),
+            tokens=sum(hit.chunk.tokens + LINE_TOKENS for hit in found.hits),
+        )
+
+
+def new_turn(turn: Turn) -> NewTurn:
+    """A turn as an upload stores it."""
+    return NewTurn(
+        role=turn.role,
+        text=turn.text,
+        created=turn.created,
+        pieces=tuple(pieces(turn.text, turn.created)),
+    )
+
+
+def pieces(text: str, created: datetime) -> Sequence[Piece]:
+    """A text as the chunks that are stored."""
+    return [
+        Piece(text=part, tokens=estimate(part), terms=analysis.index_terms(part, created))
+        for part in chunking.split(text, CHUNK_TOKENS, estimate)
+    ]
