@@ -1,0 +1,163 @@
+"""The whole router in this process, over SQLite, with a scripted provider on a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memrouter import app, start
+from memrouter.config import Config, Provider
+from memrouter.domain import Scope
+from memrouter.edge import auth
+from memrouter.errors import StoreError
+from memrouter.testing.asgi import Answer, Client, running
+from memrouter.testing.clock import FixedClock
+from memrouter.testing.provider import ScriptedProvider, serving
+
+PROVIDER_KEY = "sk-provider-canary"
+CHAT = "/v1/chat/completions"
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """A running router, its parts, and how to ask it."""
+
+    edge: Any
+    parts: app.Parts
+    provider: ScriptedProvider
+    clock: FixedClock
+    account_key: str
+    keys: list[str] = field(default_factory=list)
+
+    async def key(self, name: str = "user") -> str:
+        """A new memory key, with a vault of its own."""
+        key = auth.mint()
+        directory = self.parts.directory
+        account = await directory.first_account()
+        assert account is not None
+        await directory.add_key(
+            account, auth.digest(key), masked=auth.masked(key), name=name, now=self.clock.now()
+        )
+        self.keys.append(key)
+        return key
+
+    def client(self, key: str, **headers: str) -> Client:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        own = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        return Client(self.edge, {**own, **named})
+
+    async def ask(self, key: str, *texts: str | dict[str, Any], **more: Any) -> Answer:
+        """One chat completion; texts are said in turn by user and assistant."""
+        headers = more.pop("headers", {})
+        path = more.pop("path", CHAT)
+        body = {"model": "gpt-5.5", "messages": messages(texts), **more}
+        return await self.client(key, **headers).post(path, body)
+
+    async def stored(self, key: str, *, session: str = "") -> list[str]:
+        """The texts of a key's vault, in their order; of one session, or of core."""
+        record = await self.parts.directory.key(auth.digest(key))
+        assert record is not None
+        scope = Scope(vault=record.vault, session=session)
+        return [m.text for m in await self.parts.store.memories(scope, limit=1000)]
+
+    async def embedded(self) -> None:
+        """Wait until all chunks have their vectors."""
+        store = self.parts.store
+        with contextlib.suppress(StoreError):
+            for vault in [vault async for vault in store.vaults()]:
+                while await store.pending(vault, 1):  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.005)
+
+    async def vault_file(self, key: str) -> Path:
+        """Where the memory of a key lies."""
+        record = await self.parts.directory.key(auth.digest(key))
+        assert record is not None
+        [path] = self.parts.folder.glob(f"vaults/*/{record.vault}.db")
+        return path
+
+
+def messages(texts: Sequence[str | dict[str, Any]]) -> list[dict[str, Any]]:
+    roles = ("user", "assistant")
+    return [
+        {"role": roles[i % 2], "content": t} if isinstance(t, str) else t
+        for i, t in enumerate(texts)
+    ]
+
+
+@asynccontextmanager
+async def started(
+    folder: Path,
+    provider: ScriptedProvider,
+    port: int,
+    *,
+    wrap: Any = None,
+    settle: bool = True,
+    **settings: Any,
+) -> AsyncIterator[World]:
+    """A router over a folder.
+
+    wrap    changes its parts before they are plugged together
+    settle  whether to wait for the backlog before it stops; see test_stop.py
+    """
+    config = Config(
+        data_dir=str(folder),
+        providers={
+            "openai": Provider(base_url=f"http://127.0.0.1:{port}/v1", api_key=PROVIDER_KEY)
+        },
+        **{"recall_timeout_s": 10.0, "commit_timeout_s": 10.0, **settings},
+    )
+    clock = FixedClock()
+    parts = replace(app.build(config, start.data_folder(config)), clock=clock)
+    if wrap is not None:
+        parts = wrap(parts)
+    edge = app.create_with(parts)
+    async with running(edge):
+        first = await start.ensure_account(config, parts.directory)
+        world = World(
+            edge=edge,
+            parts=parts,
+            provider=provider,
+            clock=clock,
+            account_key=first.new_key or "",
+        )
+        yield world
+        if settle:
+            await world.embedded()
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[tuple[ScriptedProvider, int]]:
+    provider = ScriptedProvider()
+    with serving(provider) as port:
+        yield provider, port
+
+
+@pytest.fixture
+def provider(served: tuple[ScriptedProvider, int]) -> ScriptedProvider:
+    served[0].clear()
+    served[0].script = served[0].keys = None
+    return served[0]
+
+
+@pytest.fixture
+async def world(
+    tmp_path: Path, provider: ScriptedProvider, served: tuple[ScriptedProvider, int]
+) -> AsyncIterator[World]:
+    async with started(tmp_path, provider, served[1]) as found:
+        yield found
+
+
+async def until(condition: Any, timeout_s: float = 10.0) -> None:
+    """Wait until something holds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            while not condition():  # noqa: ASYNC110 - any condition
+                await asyncio.sleep(0.005)
+    assert condition()
