@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,9 +16,12 @@ from starlette.routing import Router
 from memrouter import start
 from memrouter.config import Config, load
 from memrouter.domain import Scope
+from memrouter.edge.access import MemoryParts
 from memrouter.edge.account_api import AccountApi
 from memrouter.edge.callers import Callers
 from memrouter.edge.delivery import Delivery
+from memrouter.edge.embeddings import Embeddings
+from memrouter.edge.inference_api import InferenceApi
 from memrouter.edge.memory_api import MemoryApi
 from memrouter.edge.ops_api import OpsApi
 from memrouter.edge.relay import Relay, RelaySettings
@@ -99,6 +102,32 @@ def build(config: Config, folder: Path) -> Parts:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembering:
+    """What stores and recalls."""
+
+    settings: MemorySettings
+    finder: Finder
+    historian: Historian
+    memory: Memory
+
+
+def remembering(parts: Parts, on_stored: Callable[[Scope, Stored], None]) -> Remembering:
+    """Memory over these parts; on_stored is told of every write."""
+    config = parts.config
+    settings = MemorySettings(
+        budgets=config.density.budgets(),
+        zone=config.zone(),
+        count=estimate,
+        sticky_s=config.sticky_s,
+        chunk_tokens=config.chunk_tokens,
+    )
+    finder = Finder(parts.store, parts.embedder, floor=FLOOR)
+    historian = Historian(parts.store, settings)
+    memory = Memory(parts.store, finder, historian, parts.clock, settings, on_stored=on_stored)
+    return Remembering(settings=settings, finder=finder, historian=historian, memory=memory)
+
+
 def create() -> Edge:
     """The ASGI application, configured by the environment; each worker calls this once."""
     config = load(os.environ, _file(os.environ.get("MEMROUTER_CONFIG")))
@@ -125,16 +154,8 @@ def create_with(parts: Parts) -> Edge:
         if stored.chunks:
             backlog.add(scope.vault)
 
-    settings = MemorySettings(
-        budgets=config.density.budgets(),
-        zone=config.zone(),
-        count=estimate,
-        sticky_s=config.sticky_s,
-        chunk_tokens=config.chunk_tokens,
-    )
-    finder = Finder(parts.store, parts.embedder, floor=FLOOR)
-    historian = Historian(parts.store, settings)
-    memory = Memory(parts.store, finder, historian, parts.clock, settings, on_stored=on_stored)
+    rooms = remembering(parts, on_stored)
+    memory = rooms.memory
     callers = Callers(
         parts.directory,
         user_headers=config.user_headers,
@@ -166,12 +187,24 @@ def create_with(parts: Parts) -> Edge:
             recall_timeout_s=config.recall_timeout_s,
         ),
     )
+    memory_parts = MemoryParts(
+        callers=callers,
+        store=parts.store,
+        finder=rooms.finder,
+        historian=rooms.historian,
+        memory=memory,
+        embeddings=Embeddings(parts.store, parts.embedder),
+        settings=rooms.settings,
+        clock=parts.clock,
+        max_body_bytes=config.max_body_bytes,
+    )
     life = _Life(parts, delivery, backlog)
     own = Router(
         routes=[
             *OpsApi(parts.store, parts.embedder, backlog, metrics, lambda: life.stopping).routes(),
             *AccountApi(callers, parts.directory, parts.clock).routes(),
-            *MemoryApi(callers, parts.store, finder, parts.clock).routes(),
+            *InferenceApi(memory_parts).routes(),
+            *MemoryApi(memory_parts).routes(),
         ],
         redirect_slashes=False,
         lifespan=life.lived,
@@ -191,6 +224,7 @@ class _Life:
     @asynccontextmanager
     async def lived(self, _app: Any) -> AsyncIterator[None]:
         """For the lifespan of the server."""
+        await self._parts.embedder.query("What was said before?", {})  # loads what is loaded late
         working = asyncio.create_task(self._backlog.run())
         try:
             yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from time import perf_counter
 
 from memrouter.domain import Reply
@@ -82,7 +82,7 @@ class Delivery:
         reader, decoder = _reader(x, answer)
         if x.request.surface == "v3":
             await self._tell_draft(x)
-        head = [*answer.headers, *x.outcome.headers(perf_counter())]
+        head = _head(answer, x.outcome.headers(perf_counter()))
         await x.send({"type": "http.response.start", "status": answer.status, "headers": head})
         async for block in answer.blocks():
             if reader is not None:
@@ -138,6 +138,17 @@ class Delivery:
         assert x.plan is not None
         drafted = await x.drafting if x.drafting is not None else Tried[Draft]()
         return await self._memory.commit(x.plan, drafted.value, reply, x.model)
+
+
+def _head(answer: Answer, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The provider's headers and ours; its request id goes by another name beside ours."""
+    names = {name for name, _ in own}
+    renamed = [
+        (b"x-provider-request-id" if name == b"x-request-id" else name, value)
+        for name, value in answer.headers
+        if name not in names or name == b"x-request-id"
+    ]
+    return [*renamed, *own]
 
 
 def _reader(x: Exchange, answer: Answer) -> tuple[ReplyReader | None, Decoder]:

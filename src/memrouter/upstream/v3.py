@@ -129,7 +129,8 @@ def _taken_apart(raw_path: str) -> tuple[str, str, str, str]:
     path = quote(path_slash + path, safe="/%:@!$&'()*+,;=-._~[]", errors="surrogateescape")
     if inner:  # an encoded URL with a query, to which the SDK added the endpoint
         return scheme, authority, path or "/", inner + slash + rest
-    return scheme, authority, (path + slash + rest) or "/", ""
+    joined = path.rstrip("/") + slash + rest if slash else path
+    return scheme, authority, joined or "/", ""
 
 
 def _decoded(text: str) -> str:
@@ -156,7 +157,9 @@ def _rejoined(path: str, query: str) -> tuple[str, str]:
             continue
         appended = _APPENDED.search(value)
         # Without a slash on either side, a user is just called so: "bot-messages".
-        if appended and (appended["slash"] or path.endswith("/")):
+        if appended and (
+            appended["slash"] or "/" in unquote(appended["endpoint"]) or path.endswith("/")
+        ):
             parts[at] = f"{name}={value[: appended.start()]}"
             endpoint = unquote(appended["endpoint"])
             path = bare if _ends_in(bare, endpoint) else f"{bare}/{endpoint}"
