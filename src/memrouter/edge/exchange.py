@@ -17,8 +17,11 @@ from memrouter.memory.historian import Draft
 from memrouter.upstream.v3 import V3Url
 from memrouter.wire.format import WireFormat
 
-DOUBLED = re.compile(r"^(?:/+v1)+(?=/v1(?:beta)?/)")
-"""A base URL that ends in /v1, under an SDK that adds its own version."""
+_DOUBLED = re.compile(r"^(?:/+v1)+(?=/v1(?:beta)?/)")
+_BARE = re.compile(
+    r"^/(?:chat/completions|responses|messages|completions|embeddings|models|moderations"
+    r"|audio|images|files)(?:/|$)"
+)
 _GEMINI = re.compile(
     r"^/v1(?:beta|alpha)?/(?:models|tunedModels)/[^/]+:(?:streamG|g)enerateContent$"
 )
@@ -29,7 +32,7 @@ PATHS = {
     "/v1/messages": "anthropic_messages",
 }
 """Path on /v1 → the format spoken there."""
-PROVIDERS = re.compile(r"^(?:/+v1)+/.|^/v1(?:beta|alpha)/.|^/upload/")
+PROVIDERS = re.compile(r"^/v1(?:beta|alpha)?/.|^/upload/")
 """Paths that are a provider's, unless they are ours."""
 OURS = re.compile(r"^/v1/(?:memory|keys|account)(?:/|$)|^/v1/models(?:$|/[^:]*$)")
 """Paths that are never a provider's."""
@@ -49,9 +52,17 @@ class Endpoint:
         return self.wire.name if self.wire else "pass_through"
 
 
+def usual(path: str) -> str:
+    """The path as clients should have it.
+
+    Base URLs end in /v1 or do not, and SDKs add a version of their own or do not.
+    """
+    return "/v1" + path if _BARE.match(path) else _DOUBLED.sub("", path)
+
+
 def v1_endpoint(method: str, path: str, formats: Mapping[str, WireFormat]) -> Endpoint:
     """The endpoint at a path on /v1, /v1beta …"""
-    plain = DOUBLED.sub("", path).rstrip("/")
+    plain = path.rstrip("/")
     if method == "POST":
         if name := PATHS.get(plain):
             return Endpoint(wire=formats[name])

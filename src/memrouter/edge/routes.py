@@ -10,7 +10,7 @@ from starlette.routing import Router
 
 from memrouter.edge import asgi, headers, respond
 from memrouter.edge.asgi import ClientGone, Message, Receive, Request, Scope, Send
-from memrouter.edge.exchange import OURS, PROVIDERS, Endpoint, v1_endpoint
+from memrouter.edge.exchange import OURS, PROVIDERS, Endpoint, usual, v1_endpoint
 from memrouter.edge.relay import CLIENT_GONE, Relay
 from memrouter.edge.targets import Targets
 from memrouter.errors import (
@@ -69,6 +69,8 @@ class Edge:
         request = asgi.read_head(scope)
         if request.path.startswith("/v3/"):
             request.surface = "v3"
+        else:
+            request.path = scope["path"] = usual(request.path)
         label, status = "own", 500
         self._metrics.running.inc()
         try:

@@ -36,6 +36,7 @@ ASKED = (
 
 TOLD = (
     # Claude Code 2.1 (title and name seen), and before 2.1
+    "Generate a concise, sentence-case title (3-7 words) that captures the main topic",
     "You are naming a coding session so the user can pick it out",
     "Generate a short kebab-case name (2-4 words) that captures the main topic",
     "Write a short summary label describing what these tool calls accomplished.",
