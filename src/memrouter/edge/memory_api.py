@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from time import perf_counter
 from typing import Literal, cast
@@ -226,6 +227,7 @@ async def _read(to: Access, request: Request, read: JsonLines, limit_bytes: int)
             raise wrong or asgi.too_large(limit_bytes)
         if wrong is None:
             wrong = _feed(read, block)
+            await asyncio.sleep(0)  # blocks may lie ready; others get their turn all the same
     wrong = wrong or _feed(read, None)
     if wrong:
         raise wrong

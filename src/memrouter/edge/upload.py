@@ -89,29 +89,10 @@ class Uploads:
         self, vault: VaultId, items: Sequence[Item], chains: Chains
     ) -> list[NewTurn]:
         """The items that are not held, without their chunks."""
-        digests = [lineage.digest(item.role, item.text) for item in items]
+        digests = await asyncio.to_thread(_digests, items)
         held = await self._held(vault, items, digests)
         now = self._clock.now()
-        new: list[NewTurn] = []
-        for item, digest in zip(items, digests, strict=True):
-            position, chain, parent = chains.place(item, digest)
-            if not held.add(item, digest):
-                continue
-            new.append(
-                NewTurn(
-                    role=item.role,
-                    text=item.text,
-                    created=item.created or now,
-                    pieces=(),
-                    session=item.session,
-                    conversation=item.conversation,
-                    position=position,
-                    model=item.model,
-                    chain=chain,
-                    parent=parent,
-                    digest=digest,
-                )
-            )
+        new = await asyncio.to_thread(_new, items, digests, held, chains, now)
         # A chain may be known though its turn is not held: it was deleted, and whoever uploads it
         # wants it; it is held with another time; two conversations begin alike. It is stored all
         # the same, as a turn of its own.
@@ -119,7 +100,8 @@ class Uploads:
         for n, turn in enumerate(new):
             if turn.chain in seen:
                 new[n] = replace(turn, chain=b"", parent=b"")
-            seen.add(turn.chain)
+            elif turn.chain:
+                seen.add(turn.chain)
         return new
 
     async def _held(self, vault: VaultId, items: Sequence[Item], digests: Sequence[bytes]) -> _Held:
@@ -134,6 +116,35 @@ class Uploads:
 
     def _with_pieces(self, turns: Sequence[NewTurn]) -> list[NewTurn]:
         return [replace(t, pieces=self._historian.pieces(t.text, t.created)) for t in turns]
+
+
+def _digests(items: Sequence[Item]) -> list[bytes]:
+    return [lineage.digest(item.role, item.text) for item in items]
+
+
+def _new(
+    items: Sequence[Item], digests: Sequence[bytes], held: _Held, chains: Chains, now: datetime
+) -> list[NewTurn]:
+    """The items that are not held, as turns; notes them as held."""
+    new: list[NewTurn] = []
+    for item, digest in zip(items, digests, strict=True):
+        position, chain, parent = chains.place(item, digest)
+        if held.add(item, digest):
+            turn = NewTurn(
+                role=item.role,
+                text=item.text,
+                created=item.created or now,
+                pieces=(),
+                session=item.session,
+                conversation=item.conversation,
+                position=position,
+                model=item.model,
+                chain=chain,
+                parent=parent,
+                digest=digest,
+            )
+            new.append(turn)
+    return new
 
 
 class _Held:
