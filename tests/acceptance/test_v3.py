@@ -261,7 +261,7 @@ def test_anthropic_and_gemini_below_v3(router: Router, provider: ServedProvider,
     assert answer.text == "".join(p.text or "" for p in parts) == FACT
     gemini.close()
     assert provider.requests[-1].header("x-goog-api-key") == THEIR_KEY
-    assert provider.requests[-1].path.startswith("/v1beta/models/")
+    assert provider.requests[-1].path.startswith(("/v1/models/", "/v1beta/models/"))
 
 
 def test_everything_else_passes_through(
