@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from memrouter import __version__
+from memrouter.commands import COMMANDS
 from memrouter.config import PREFIX, Config, load
 from memrouter.domain import KeyId
 from memrouter.errors import MemrouterError, NotFound
@@ -208,6 +209,10 @@ def _with_directory(config: Config, work: Callable[[Directory], Awaitable[Result
             await directory.close()
 
     return asyncio.run(run())
+
+
+for _command in COMMANDS:
+    cli.add_command(_command)
 
 
 def main() -> None:

@@ -1,0 +1,157 @@
+"""Work on a vault from the command line: import, export, search, whether a server runs or not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import BinaryIO, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from memrouter import app, start
+from memrouter.app import Parts, Remembering
+from memrouter.config import Config
+from memrouter.domain import Budget, Hit, KeyId, KeyRecord, Scope, VaultId
+from memrouter.edge import auth, export
+from memrouter.edge.embeddings import Embeddings
+from memrouter.edge.jsonl import JsonLines
+from memrouter.edge.upload import Chains, Uploads
+from memrouter.errors import Forbidden, NotFound
+from memrouter.memory.backlog import BATCH, Backlog
+
+T = TypeVar("T")
+
+_BLOCK_BYTES = 1 << 16
+_BATCH = 5_000  # memories stored at a time
+_ANY_NUMBER = 1 << 62
+_ALL_TOKENS = 1 << 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A vault, and what works on it."""
+
+    scope: Scope
+    parts: Parts
+    rooms: Remembering
+
+
+def store_file(
+    config: Config, key: str, user: str, session: str, file: BinaryIO, console: Console
+) -> bool:
+    """Store a JSONL file of any length, tell how it went; False if any line failed."""
+
+    async def store(opened: Opened) -> JsonLines:
+        read = JsonLines(opened.scope.session, opened.parts.clock.now(), _ANY_NUMBER)
+        await _store(opened, read, file)
+        with Progress(console=console, transient=True) as progress:
+            await _embed(opened, progress)
+        return read
+
+    read = _with_vault(config, key, user, session, store)
+    for error in read.errors:
+        console.print(f"line {error.line}: {error.reason}", markup=False, highlight=False)
+    if read.failed > len(read.errors):
+        console.print(f"and {read.failed - len(read.errors):,} more")
+    console.print(f"Stored {read.count - read.failed:,} memories from {read.count:,} items")
+    return not read.failed
+
+
+def write_file(config: Config, key: str, user: str, session: str, file: BinaryIO) -> None:
+    """Write a vault, or one session of it, as JSONL."""
+
+    async def write(opened: Opened) -> None:
+        async for block in export.lines(opened.parts.store, opened.scope):
+            file.write(block)
+
+    _with_vault(config, key, user, session, write)
+
+
+def show_found(
+    config: Config, key: str, user: str, session: str, query: str, limit: int, console: Console
+) -> None:
+    """Show what a vault holds on a query, best first; in a session, of that session alone."""
+
+    async def find(opened: Opened) -> tuple[Hit, ...]:
+        found = await opened.rooms.finder.find(
+            opened.scope,
+            query,
+            budget=Budget(memories=limit, tokens=_ALL_TOKENS),
+            floor=False,
+            core=not session,
+            now=opened.parts.clock.now().astimezone(opened.rooms.settings.zone),
+        )
+        return found.hits
+
+    zone = config.zone()
+    table = Table("score", "time", "role", "text", box=None)
+    for hit in _with_vault(config, key, user, session, find):
+        chunk = hit.chunk
+        time = f"{chunk.created.astimezone(zone):%Y-%m-%d %H:%M}"
+        table.add_row(f"{hit.score:.2f}", time, chunk.role, click.unstyle(chunk.text))
+    console.print(table)
+
+
+def _with_vault(
+    config: Config, key: str, user: str, session: str, work: Callable[[Opened], Awaitable[T]]
+) -> T:
+    async def run() -> T:
+        parts = app.build(config, start.data_folder(config))
+        try:
+            vault = await _vault(parts, key, user)
+            rooms = app.remembering(parts, lambda _scope, _stored: None)
+            scope = Scope(vault=vault, session=session)
+            return await work(Opened(scope=scope, parts=parts, rooms=rooms))
+        finally:
+            await parts.close()
+
+    return asyncio.run(run())
+
+
+async def _vault(parts: Parts, key: str, user: str) -> VaultId:
+    """The vault of a key, or of a user whom its account has named. Raises NotFound, Forbidden."""
+    record = await _key(parts, key)
+    if record is None or record.revoked is not None:
+        raise NotFound("There is no such key", "`memrouter keys list` shows the ids")
+    if not user:
+        return record.vault
+    if not record.is_account:
+        raise Forbidden("This key has no users", "Name an account key, or leave out --user")
+    return await parts.directory.user_vault(record.account, user)
+
+
+async def _key(parts: Parts, key: str) -> KeyRecord | None:
+    if auth.is_memory_key(key):
+        return await parts.directory.key(auth.digest(auth.split(key)[0]))
+    account = await parts.directory.first_account()
+    return await parts.directory.key_by_id(account, KeyId(key)) if account else None
+
+
+async def _store(opened: Opened, read: JsonLines, file: BinaryIO) -> None:
+    """Store what a file holds while it is read; what is stored already is skipped."""
+    parts, rooms = opened.parts, opened.rooms
+    uploads = Uploads(parts.store, rooms.historian, rooms.memory, parts.clock)
+    chains = Chains()
+    block = b"."
+    while block:
+        block = await asyncio.to_thread(file.read, _BLOCK_BYTES)
+        read.feed(block) if block else read.finish()
+        if not block or len(read.items) >= _BATCH:
+            await uploads.store(opened.scope.vault, read.items, chains)
+            read.items.clear()
+
+
+async def _embed(opened: Opened, progress: Progress) -> None:
+    parts, scope = opened.parts, Scope(vault=opened.scope.vault)
+    embedder = await Embeddings(parts.store, parts.embedder).of(scope.vault)
+    pending = (await parts.store.stats(scope)).pending
+    task = progress.add_task("Embedding", total=pending)
+    backlog = Backlog(
+        parts.store, embedder, on_embedded=lambda count: progress.update(task, advance=count)
+    )
+    while await backlog.drain_some(scope.vault) >= BATCH:
+        pass
