@@ -7,13 +7,14 @@ name is only ever heard from one side of a conversation, it is the other side's 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from memrouter.domain import ROLES
 from memrouter.memory import analysis
 from memrouter.memory.question import Question
-from memrouter.memory.ranking import Flags, Floats, Occurrences, Rows, among
+from memrouter.memory.ranking import Flags, Floats, Occurrences, Places, Rows, Term
 from memrouter.ports import Signals
 
 REGULAR = 0.02
@@ -21,19 +22,28 @@ REGULAR = 0.02
 ONE_SIDED = 0.9
 """Share of the mentions of a name that one side makes, if it is the name of the other."""
 
+NAME = 0.5
+"""How much a name counts as a word where it says whose words are asked for."""
+
 _USER, _ASSISTANT = ROLES.index("user"), ROLES.index("assistant")
 _SELF = analysis.term_hash(analysis.SPEAKS_OF_SELF)
 
 
+def wanted(question: Question) -> tuple[int, ...]:
+    """The index terms that tell who wrote what this question asks for."""
+    return (*question.names, _SELF) if question.of_self else question.names
+
+
 def asked_for(
-    signals: Signals, threads: Rows, question: Question, found: Occurrences
+    signals: Signals, threads: Rows, question: Question, there: Places, found: Occurrences
 ) -> Floats | None:
     """How much each row is by whom the question asks for, 0 to 1; None if it asks for nobody.
 
     threads  see ranking.conversations
-    found    where the question's terms occur
+    there    where the `wanted` terms stand, and maybe others
+    found    where the question's own terms occur
     """
-    named = _signed(signals, question.names)
+    named = _signed(signals, question.names, there)
     if named is not None:
         return named.astype(np.float32)
     addressed = _addressed(signals, threads, question, found)
@@ -44,27 +54,36 @@ def asked_for(
         return said
     if question.of_self:
         own = np.zeros(len(signals.ids), np.float32)
-        own[_rows_of(signals, among(signals.terms, [_SELF]))] = 1.0
+        own[there.rows[there.hashes == np.uint32(_SELF)]] = 1.0
         own *= signals.roles == _USER
         return own
     return None
 
 
-def _signed(signals: Signals, names: Sequence[int]) -> Flags | None:
+def without_names(question: Question) -> list[Term]:
+    """The terms of a question, names counting less: the other side says them, not their owner."""
+    if question.of_self or question.of_assistant:
+        return list(question.terms)
+    return [
+        replace(term, weight=NAME * term.weight) if term.hash in question.addressed else term
+        for term in question.terms
+    ]
+
+
+def _signed(signals: Signals, names: Sequence[int], there: Places) -> Flags | None:
     """Rows with one of these names in front.
 
     Someone who hardly wrote anything is no author but a heading, as in "Recipe: …".
     """
-    at = among(signals.terms, names)
-    if len(at) == 0:
-        return None
-    hashes, rows = signals.terms[at], _rows_of(signals, at)
     least = max(3.0, REGULAR * len(signals.ids))
-    regular = [h for h in set(hashes.tolist()) if np.count_nonzero(hashes == h) >= least]
-    if not regular:
+    signed: Flags | None = None
+    for name in names:
+        rows = there.rows[there.hashes == np.uint32(name)]
+        if len(rows) >= least:
+            signed = np.zeros(len(signals.ids), np.bool_) if signed is None else signed
+            signed[rows] = True
+    if signed is None:
         return None
-    signed = np.zeros(len(signals.ids), np.bool_)
-    signed[rows[np.isin(hashes, regular)]] = True
     # The later chunks of a turn do not repeat who said it.
     turn = _turns(signals)
     of_turn = np.zeros(int(turn[-1]) + 1, np.bool_)
@@ -124,7 +143,3 @@ def _turns(signals: Signals) -> Rows:
     new = np.zeros(len(signals.memories), np.int64)
     new[1:] = signals.memories[1:] != signals.memories[:-1]
     return np.cumsum(new)
-
-
-def _rows_of(signals: Signals, places: Rows) -> Rows:
-    return np.searchsorted(signals.starts, places, side="right") - 1

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from memrouter.memory import dots
 from memrouter.ports import Signals
 
 Floats = npt.NDArray[np.float32]
@@ -75,6 +76,14 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where some index terms stand: one entry an occurrence, by ascending row."""
+
+    hashes: npt.NDArray[np.uint32]
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Occurrences:
     """Where the terms of a question occur."""
 
@@ -133,24 +142,36 @@ def among(values: npt.NDArray[np.unsignedinteger[Any]], wanted: Sequence[int]) -
     return places[np.isin(values[places], exact)]
 
 
-def occurrences(signals: Signals, threads: Rows, terms: Sequence[Term]) -> Occurrences:
-    """Find distinct terms by looking at every occurrence of every term.
+def places(signals: Signals, wanted: Sequence[int]) -> Places:
+    """Find index terms by their hashes."""
+    at = among(signals.terms, wanted)
+    return Places(
+        hashes=signals.terms[at], rows=np.searchsorted(signals.starts, at, side="right") - 1
+    )
+
+
+def occurrences(
+    signals: Signals, threads: Rows, terms: Sequence[Term], there: Places
+) -> Occurrences:
+    """Count distinct terms in the rows near which they stand.
 
     threads  `conversations(signals)`
+    there    where these terms stand, and maybe others
     """
     count = len(signals.ids)
     hashes = np.array([term.hash for term in terms], np.uint32)
-    at = among(signals.terms, [term.hash for term in terms])
     order = np.argsort(hashes)
-    which = order[np.searchsorted(hashes[order], signals.terms[at])]
-    there = np.searchsorted(signals.starts, at, side="right") - 1
-    reached = np.zeros(count, np.bool_)
-    for step in range(1 - len(WINDOW), len(WINDOW)):
-        near = there + step
-        reached[np.minimum(np.maximum(near, 0), count - 1)] = True
+    nearest = np.minimum(np.searchsorted(hashes[order], there.hashes), max(len(terms) - 1, 0))
+    which = order[nearest] if len(terms) else np.zeros(0, np.int64)
+    own = np.flatnonzero(hashes[which] == there.hashes) if len(terms) else which
+    which, held = which[own], there.rows[own]
+    reached = np.zeros(count + 2 * len(WINDOW), np.bool_)  # wide enough for the first and last row
+    for step in range(1, 2 * len(WINDOW)):
+        reached[held + step] = True
+    reached = reached[len(WINDOW) : count + len(WINDOW)]
     rows = np.flatnonzero(reached)
-    place = np.cumsum(reached) - 1
-    flat = np.bincount(which * len(rows) + place[there], minlength=len(terms) * len(rows))
+    column = np.cumsum(reached) - 1
+    flat = np.bincount(which * len(rows) + column[held], minlength=len(terms) * len(rows))
     counts = flat.reshape(len(terms), len(rows)).astype(np.float32)
     return Occurrences(
         rows=rows,
@@ -185,17 +206,16 @@ def score_words(
 def cosines(signals: Signals, vectors: npt.NDArray[np.float32]) -> Floats:
     """Cosines of each row with some questions' vectors, 0 for rows without one.
 
-    vectors  shape (questions, dimension); returns shape (questions, rows)
+    vectors  of length 1, shape (questions, dimension); returns shape (questions, rows)
     """
     count, dimension = signals.vectors.shape
-    found = np.zeros((len(vectors), count), np.float32)
-    if dimension != vectors.shape[1]:
-        return found
-    scaled = np.ascontiguousarray(vectors.T) / np.float32(127)
-    for at in range(0, count, 4_096):  # what is converted at a time stays in the processor's cache
-        block = signals.vectors[at : at + 4_096].astype(np.float32)
-        np.matmul(block, scaled, out=found.T[at : at + 4_096])
-    return found
+    if dimension != vectors.shape[1] or count == 0:
+        return np.zeros((len(vectors), count), np.float32)
+    # Small integers on both sides are exact to 0.003.
+    scale = 127 / np.maximum(np.abs(vectors).max(axis=1, keepdims=True), 1e-9)
+    rounded = np.rint(vectors * scale).astype(np.int8)
+    found = dots.products(rounded, signals.vectors)
+    return (found / (127 * scale)).astype(np.float32)
 
 
 def centred(similar: Floats, embedded: Flags) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 
 from memrouter.memory import authors, ranking
 from memrouter.memory.question import Question
-from memrouter.memory.ranking import Flags, Floats, Occurrences, Rows, Weights
+from memrouter.memory.ranking import Flags, Floats, Occurrences, Places, Rows, Weights
 from memrouter.ports import Asked, Signals
 
 PERIOD = 0.1
@@ -28,6 +28,8 @@ class Looked:
 
     threads: Rows
     """See ranking.conversations."""
+    there: Places
+    """Of the question's terms, and of those that tell who wrote a row."""
     found: Occurrences
 
 
@@ -56,7 +58,10 @@ class Ranked:
 def look_up(signals: Signals, question: Question) -> Looked:
     """Find the words of a question."""
     threads = ranking.conversations(signals)
-    return Looked(threads=threads, found=ranking.occurrences(signals, threads, question.terms))
+    hashes = (*(term.hash for term in question.terms), *authors.wanted(question))
+    there = ranking.places(signals, hashes)
+    found = ranking.occurrences(signals, threads, question.terms, there)
+    return Looked(threads=threads, there=there, found=found)
 
 
 def similar(signals: Signals, asked: Asked, *, encoder: bool = False) -> Similar:
@@ -87,8 +92,9 @@ def rank(
     weights   None for those that fit the vectors there are
     """
     threads = looked.threads
-    words = ranking.score_words(signals, threads, question.terms, looked.found)
-    author = authors.asked_for(signals, threads, question, looked.found)
+    author = authors.asked_for(signals, threads, question, looked.there, looked.found)
+    terms = question.terms if author is None else authors.without_names(question)
+    words = ranking.score_words(signals, threads, terms, looked.found)
     scores = ranking.fuse(
         weights or _weights(likeness),
         words.score,
