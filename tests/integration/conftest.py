@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
+import io
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -25,12 +27,35 @@ PROVIDER_KEY = "sk-provider-canary"
 CHAT = "/v1/chat/completions"
 
 
+class Watched:
+    """A store that knows how many of its calls are under way."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if not inspect.iscoroutinefunction(found):
+            return found
+
+        async def counted(*args: Any, **named: Any) -> Any:
+            self.calls += 1
+            try:
+                return await found(*args, **named)
+            finally:
+                self.calls -= 1
+
+        return counted
+
+
 @dataclass(slots=True, kw_only=True)
 class World:
     """A running router, its parts, and how to ask it."""
 
     edge: Any
     parts: app.Parts
+    store: Watched
     provider: ScriptedProvider
     clock: FixedClock
     account_key: str
@@ -68,12 +93,14 @@ class World:
         return [m.text for m in await self.parts.store.memories(scope, limit=1000)]
 
     async def embedded(self) -> None:
-        """Wait until all chunks have their vectors."""
+        """Wait until all chunks have their vectors, and nothing of the store is under way."""
         store = self.parts.store
-        with contextlib.suppress(StoreError):
-            for vault in [vault async for vault in store.vaults()]:
-                while await store.pending(vault, 1):  # noqa: ASYNC110 - nothing tells
+        for vault in [vault async for vault in store.vaults()]:
+            with contextlib.suppress(StoreError):
+                while (await store.stats(Scope(vault=vault))).pending:  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
+        while self.store.calls:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.005)
 
     async def vault_file(self, key: str) -> Path:
         """Where the memory of a key lies."""
@@ -117,12 +144,15 @@ async def started(
     parts = replace(app.build(config, start.data_folder(config)), clock=clock)
     if wrap is not None:
         parts = wrap(parts)
+    store: Any = Watched(parts.store)
+    parts = replace(parts, store=store)
     edge = app.create_with(parts)
     async with running(edge):
         first = await start.ensure_account(config, parts.directory)
         world = World(
             edge=edge,
             parts=parts,
+            store=store,
             provider=provider,
             clock=clock,
             account_key=first.new_key or "",
@@ -130,6 +160,11 @@ async def started(
         yield world
         if settle:
             await world.embedded()
+
+
+@pytest.fixture(autouse=True)
+def _quiet(logged: io.StringIO) -> None:
+    """Logs as a router writes them: without the tracebacks of a library's defaults."""
 
 
 @pytest.fixture(scope="session")
