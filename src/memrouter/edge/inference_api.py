@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from time import perf_counter
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from memrouter.domain import Hit, Json, NewTurn, Scope, Turn
+from memrouter.domain import Json, NewTurn, Scope, Turn
 from memrouter.edge import access, bodies
 from memrouter.edge.access import Access, MemoryParts
 from memrouter.edge.memory_shapes import (
@@ -21,6 +22,7 @@ from memrouter.edge.memory_shapes import (
     PrepareAnswer,
     PrepareRequest,
 )
+from memrouter.edge.repeats import Repeats
 from memrouter.memory import context, lineage, query
 from memrouter.memory.historian import Draft
 from memrouter.wire.anthropic_messages import AnthropicMessages
@@ -41,11 +43,22 @@ _ANTHROPIC_BLOCKS = frozenset(
 _LOOKED_BACK = 10_000  # turns of a conversation among which known ones are looked for
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """What memory has to say on a prompt."""
+
+    context: str | None = None
+    memories: int = 0
+    memory_tokens: int = 0
+    context_tokens: int = 0
+
+
 class InferenceApi:
     """The endpoints around an inference that takes place elsewhere."""
 
     def __init__(self, parts: MemoryParts) -> None:
         self._parts = parts
+        self._repeats = Repeats[Recalled]()
 
     def routes(self) -> list[Route]:
         """The endpoints, by path."""
@@ -62,20 +75,18 @@ class InferenceApi:
         await self._parts.embeddings.agree(to.scope.vault, to.asked.embedding)
         turns = wire.turns(to.body)
         recalls = to.asked.options.recall and not wire.chore(to.body)
-        hits = await self._recall(to, turns) if recalls else ()
-        settings = self._parts.settings
-        chunks = [hit.chunk for hit in hits]
-        text = context.render(chunks, self._parts.clock.now(), settings.zone)
-        memory_tokens = settings.count(text) if text else 0
+        recalled = await self._recall(to, turns) if recalls and turns else Recalled()
         sent_tokens = sum(turn.tokens for turn in turns)
-        access.count(self._parts, to, input_tokens=sent_tokens, memory_tokens=memory_tokens)
+        access.count(
+            self._parts, to, input_tokens=sent_tokens, memory_tokens=recalled.context_tokens
+        )
         return bodies.answer(
             PrepareAnswer(
-                context=text,
-                memories_found=len(chunks),
-                memory_tokens=memory_tokens,
-                retrieval_tokens=sum(chunk.tokens for chunk in chunks),
-                tokens_billed=sent_tokens + memory_tokens,
+                context=recalled.context,
+                memories_found=recalled.memories,
+                memory_tokens=recalled.context_tokens,
+                retrieval_tokens=recalled.memory_tokens,
+                tokens_billed=sent_tokens + recalled.context_tokens,
                 metrics=Metrics(total_ms=round((perf_counter() - to.head.started_s) * 1000, 2)),
             )
         )
@@ -106,7 +117,26 @@ class InferenceApi:
             202,
         )
 
-    async def _recall(self, to: Access, turns: Sequence[Turn]) -> tuple[Hit, ...]:
+    async def _recall(self, to: Access, turns: Sequence[Turn]) -> Recalled:
+        """What there is to these turns; the same again, if they are sent again right after.
+
+        Vectors that are made meanwhile, and minutes that pass, change nothing then.
+        """
+        now = self._parts.clock.now()
+        options = to.asked.options
+        asked = (
+            to.scope.vault,
+            lineage.prompt_keys(to.scope, turns)[-1],
+            (options.density, options.context_limit),
+        )
+        signals = await self._parts.store.signals(to.scope)
+        held = (len(signals.ids), int(signals.ids.max(initial=0)))
+        given = self._repeats.get(asked, held, now)
+        if given is not None:
+            return given
+        return self._repeats.put(asked, held, now, await self._recall_anew(to, turns, now))
+
+    async def _recall_anew(self, to: Access, turns: Sequence[Turn], now: datetime) -> Recalled:
         settings = self._parts.settings
         found = await self._parts.finder.find(
             to.scope,
@@ -114,9 +144,16 @@ class InferenceApi:
             query.surroundings(turns),
             budget=settings.budget(to.asked.options),
             exclude=frozenset(lineage.digest(t.role, t.text) for t in turns if t.storable),
-            now=self._parts.clock.now().astimezone(settings.zone),
+            now=now.astimezone(settings.zone),
         )
-        return found.hits
+        chunks = [hit.chunk for hit in found.hits]
+        text = context.render(chunks, now, settings.zone)
+        return Recalled(
+            context=text,
+            memories=len(chunks),
+            memory_tokens=sum(chunk.tokens for chunk in chunks),
+            context_tokens=settings.count(text) if text else 0,
+        )
 
     async def _added(self, to: Access, turns: Sequence[Turn], model: str) -> list[NewTurn]:
         """Store what is new of these turns; return it."""
