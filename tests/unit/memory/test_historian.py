@@ -13,12 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memrouter.domain import Budget, MemoryOptions, NewTurn, Reply, Role, Scope, Turn, VaultId
+from memrouter.domain import (
+    Budget,
+    Memory,
+    MemoryOptions,
+    NewTurn,
+    Reply,
+    Role,
+    Scope,
+    Turn,
+    VaultId,
+)
 from memrouter.memory import lineage
 from memrouter.memory.historian import Historian
 from memrouter.memory.settings import MemorySettings
-from memrouter.ports import Place, VaultStore
+from memrouter.ports import VaultStore
 from memrouter.testing.clock import FixedClock
+from memrouter.testing.store import MemoryVaultStore
 
 SETTINGS = MemorySettings(
     budgets={"default": Budget(memories=30, tokens=2_000)},
@@ -27,54 +38,15 @@ SETTINGS = MemorySettings(
     chunk_tokens=16,
 )
 CORE = Scope(vault=VaultId("v"))
-Said = tuple[Role, str]
-
-
-class History:
-    """What of a VaultStore the historian needs."""
-
-    def __init__(self) -> None:
-        self.rows: dict[VaultId, list[NewTurn]] = {}
-        self.asked = 0
-
-    async def known(self, vault: VaultId, chains: Sequence[bytes]) -> Mapping[bytes, Place]:
-        self.asked += 1
-        wanted = set(chains)
-        return {
-            row.chain: Place(
-                conversation=row.conversation, position=row.position, created=row.created
-            )
-            for row in self.rows.get(vault, ())
-            if row.chain in wanted
-        }
-
-    async def ends_of(self, scope: Scope, digest: bytes, limit: int = 32) -> Sequence[bytes]:
-        self.asked += 1
-        return [
-            row.chain
-            for row in reversed(self.rows.get(scope.vault, ()))
-            if row.digest == digest
-            and row.session == scope.session
-            and scope.conversation in ("", row.conversation)
-        ][:limit]
-
-    def remember(self, vault: VaultId, turns: Iterable[NewTurn]) -> None:
-        rows = self.rows.setdefault(vault, [])
-        for turn in turns:
-            if turn.chain not in {row.chain for row in rows}:
-                rows.append(turn)
-
-    def said(self, vault: VaultId) -> list[Said]:
-        return [(row.role, row.text) for row in self.rows.get(vault, ()) if row.keep]
 
 
 class World:
     """A vault store, a clock, and clients that send prompts."""
 
     def __init__(self) -> None:
-        self.history = History()
+        self.store = MemoryVaultStore()
         self.clock = FixedClock()
-        self.historian = Historian(cast("VaultStore", self.history), SETTINGS)
+        self.historian = Historian(self.store, SETTINGS)
 
     async def send(
         self,
@@ -92,13 +64,15 @@ class World:
         )
         # Another request may run between finding out what is new and storing it.
         await asyncio.sleep(0)
-        self.history.remember(scope.vault, new)
+        await self.store.remember(scope.vault, new, now=self.clock.now())
         self.clock.advance(seconds=20)
         return new
 
-    @property
-    def said(self) -> list[str]:
-        return [text for _, text in self.history.said(CORE.vault)]
+    async def stored(self, vault: VaultId = CORE.vault) -> Sequence[Memory]:
+        return await self.store.memories(Scope(vault=vault), limit=10_000, whole=True)
+
+    async def said(self, vault: VaultId = CORE.vault) -> list[str]:
+        return [memory.text for memory in await self.stored(vault)]
 
 
 def turns(prompt: Sequence[str | Turn]) -> list[Turn]:
@@ -172,8 +146,7 @@ NEVER = {
 async def test_what_nobody_said_is_not_stored(world: World, turn: Turn) -> None:
     await world.send([turn, Turn(role="user", text="a")])
     await world.send([Turn(role="user", text="a"), turn, Turn(role="user", text="b")])
-    assert world.said == ["a", "b"]
-    assert all(row.keep for row in world.history.rows[CORE.vault])
+    assert await world.said() == ["a", "b"]
 
 
 REPLIES = {
@@ -187,13 +160,14 @@ REPLIES = {
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
 async def test_a_reply_that_is_none_is_not_stored(world: World, reply: Reply | None) -> None:
     await world.send(["a"], reply)
-    assert world.said == ["a"]
+    assert await world.said() == ["a"]
 
 
 async def test_without_anything_said_the_store_is_not_asked(world: World) -> None:
-    assert await world.send([]) == []
-    assert await world.send([NEVER["a system prompt"]]) == []
-    assert world.history.asked == 0
+    historian = Historian(cast("VaultStore", None), SETTINGS)
+    for prompt in ([], [NEVER["a system prompt"]]):
+        now = world.clock.now()
+        assert await historian.new_turns(CORE, prompt, MemoryOptions(), None, "", now) == []
 
 
 async def test_the_words_beside_a_tool_call_are_stored_once(world: World) -> None:
@@ -202,7 +176,7 @@ async def test_the_words_beside_a_tool_call_are_stored_once(world: World) -> Non
     result = Turn(role="tool", text="", answers=("call_1",))
     await world.send([user], "Let me look.")
     await world.send([user, call, result], "It rains.")
-    assert world.said == ["weather?", "Let me look.", "It rains."]
+    assert await world.said() == ["weather?", "Let me look.", "It rains."]
 
 
 # --- resent histories ---
@@ -249,13 +223,13 @@ async def test_only_what_is_new_is_added(
     ]
     for _ in range(3):
         await world.send(said, reply, scope=scope)
-    assert world.said == [*TALK, *added]
+    assert await world.said() == [*TALK, *added]
 
 
 async def test_a_conversation_that_was_cut_goes_on_in_its_place(world: World) -> None:
     await talk(world)
     [q5, r5] = await world.send([*TALK[4:], "q5"], "r5")
-    first = world.history.rows[CORE.vault][0]
+    first = (await world.stored())[0]
     assert q5.conversation == r5.conversation == first.conversation
     assert (q5.position, r5.position) == (8, 9)
 
@@ -268,9 +242,9 @@ async def test_after_a_summary_the_conversation_goes_on_in_its_place(world: Worl
     await world.send(said, "r5")
     said += [Turn(role="assistant", text="r5"), Turn(role="user", text="q6")]
     await world.send(said, "r6")
-    assert world.said == [*TALK, "summary", "q5", "r5", "q6", "r6"]
-    last = world.history.rows[CORE.vault][-1]
-    assert last.conversation == world.history.rows[CORE.vault][0].conversation
+    assert await world.said() == [*TALK, "summary", "q5", "r5", "q6", "r6"]
+    first, *_, last = await world.stored()
+    assert last.conversation == first.conversation
     assert last.position == 11
 
 
@@ -281,15 +255,15 @@ async def test_yes_said_twice_is_two_turns(world: World) -> None:
     await world.send(["a?"], "ok")
     await world.send(["a?", "ok", "yes"], "ok")
     await world.send(["a?", "ok", "yes", "ok", "yes"], "ok")
-    assert world.said == ["a?", "ok", "yes", "ok", "yes", "ok"]
+    assert await world.said() == ["a?", "ok", "yes", "ok", "yes", "ok"]
 
 
 async def test_equal_conversations_in_two_vaults_are_two(world: World) -> None:
     other = Scope(vault=VaultId("w"))
     await talk(world)
     await talk(world, other)
-    assert world.history.said(VaultId("v")) == world.history.said(VaultId("w"))
-    assert len(world.said) == len(TALK)
+    assert await world.said(VaultId("v")) == await world.said(VaultId("w"))
+    assert len(await world.said()) == len(TALK)
 
 
 SCOPES = {
@@ -306,14 +280,14 @@ async def test_equal_words_in_other_scopes_are_other_turns(
     for scope in scopes:
         await talk(world, scope)
         await world.send([*TALK[4:], "q5"], "r5", scope=scope)
-    assert world.said == [*TALK, "q5", "r5"] * 3
+    assert await world.said() == [*TALK, "q5", "r5"] * 3
 
 
 async def test_the_same_opening_soon_after_is_a_retry(world: World) -> None:
     await world.send(["hello"], "hi")
     world.clock.advance(seconds=SETTINGS.sticky_s - 60)
     await world.send(["hello"], "hi")
-    assert world.said == ["hello", "hi"]
+    assert await world.said() == ["hello", "hi"]
 
 
 async def test_the_same_opening_long_after_is_a_new_conversation(world: World) -> None:
@@ -321,8 +295,8 @@ async def test_the_same_opening_long_after_is_a_new_conversation(world: World) -
     world.clock.advance(days=1)
     await world.send(["hello"], "hi there")
     await world.send(["hello", "hi there", "and now?"], "now this")
-    assert world.said == ["hello", "hi", "hello", "hi there", "and now?", "now this"]
-    rows = world.history.rows[CORE.vault]
+    assert await world.said() == ["hello", "hi", "hello", "hi there", "and now?", "now this"]
+    rows = await world.stored()
     assert len({row.conversation for row in rows[2:]}) == 1
     assert rows[0].conversation != rows[2].conversation
 
@@ -333,7 +307,7 @@ async def test_a_named_conversation_may_be_gone_on_with_after_long(world: World)
     world.clock.advance(days=100)
     await world.send([*TALK, "q5"], "r5", scope=scope)
     await world.send([*TALK[4:], "q5", "r5", "q6"], "r6", scope=scope)
-    assert world.said == [*TALK, "q5", "r5", "q6", "r6"]
+    assert await world.said() == [*TALK, "q5", "r5", "q6", "r6"]
 
 
 # --- what is not to be stored ---
@@ -344,14 +318,12 @@ def private(text: str) -> Turn:
 
 
 async def test_a_turn_marked_private_stays_out_however_it_is_resent(world: World) -> None:
-    await world.send([private("secret")], "noted")
+    [excluded, _] = await world.send([private("secret")], "noted")
+    assert (excluded.keep, excluded.text, excluded.pieces) == (False, "", ())
     await world.send(["secret", "noted", "q2"], "r2")
     await world.send(["q2", "r2", "q3"], "r3")
     await world.send(["secret", "noted", "q2", "r2", "q3"], "r3")
-    assert world.said == ["noted", "q2", "r2", "q3", "r3"]
-    assert all(
-        not row.text and not row.pieces for row in world.history.rows[CORE.vault] if not row.keep
-    )
+    assert await world.said() == ["noted", "q2", "r2", "q3", "r3"]
 
 
 SWITCHES: dict[str, tuple[MemoryOptions, list[str]]] = {
@@ -367,11 +339,15 @@ async def test_what_was_switched_off_stays_off_when_resent(
     world: World, options: MemoryOptions, kept: list[str]
 ) -> None:
     await world.send(["q1"], "r1", options=options)
-    assert world.said == kept
+    assert await world.said() == kept
     await world.send(["q1"], "r1")
     await world.send(["q1", "r1", "q2"], "r2")
     await world.send([Turn(role="assistant", text="r1"), Turn(role="user", text="q2")], "r2")
-    assert [text for text in world.said if text != "r1" or "r1" in kept] == [*kept, "q2", "r2"]
+    assert [text for text in await world.said() if text != "r1" or "r1" in kept] == [
+        *kept,
+        "q2",
+        "r2",
+    ]
 
 
 async def test_what_was_stored_stays_when_storing_is_switched_off(world: World) -> None:
@@ -379,7 +355,7 @@ async def test_what_was_stored_stays_when_storing_is_switched_off(world: World) 
     off = MemoryOptions(store_input=False, store_reply=False)
     await world.send(["q1", "r1", "q2"], "r2", options=off)
     await world.send(["q1", "r1", "q2", "r2", "q3"], "r3")
-    assert world.said == ["q1", "r1", "q3", "r3"]
+    assert await world.said() == ["q1", "r1", "q3", "r3"]
 
 
 # --- any clients, any interleaving ---
@@ -498,16 +474,14 @@ class Play:
                     await self.summarise(client, step["count"])
                 case "edit":
                     await self.edit(client)
-            assert self.stored == self.expected
+            assert await self.stored() == self.expected
 
-    @property
-    def stored(self) -> Counter[tuple[VaultId, str, Role, str]]:
-        return Counter(
-            (vault, row.session, row.role, row.text)
-            for vault, rows in self.world.history.rows.items()
-            for row in rows
-            if row.keep
-        )
+    async def stored(self) -> Counter[tuple[VaultId, str, Role, str]]:
+        found = Counter[tuple[VaultId, str, Role, str]]()
+        for vault in (VaultId("v"), VaultId("w")):
+            for memory in await self.world.stored(vault):
+                found[vault, memory.session, memory.role, memory.text] += 1
+        return found
 
 
 actions = st.sampled_from(
