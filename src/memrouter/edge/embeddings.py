@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
+from collections.abc import Awaitable, Callable, Mapping
 
 from memrouter.domain import VaultId
 from memrouter.errors import BadRequest, Conflict
 from memrouter.ports import Embedder, VaultStore
 
 DEFAULT = "default"
+Choose = Callable[[VaultId, str], Awaitable[None]]
+"""Records the name of the embedder that a vault without vectors is to get; Conflict if it has."""
 
 
 class Embeddings:
     """The configured embedders by name. A vault keeps the one that it was made with."""
 
     def __init__(
-        self, store: VaultStore, default: Embedder, named: Mapping[str, Embedder] | None = None
+        self,
+        store: VaultStore,
+        default: Embedder,
+        named: Mapping[str, Embedder] | None = None,
+        choose: Choose | None = None,
     ) -> None:
-        """named  by the name that requests use; the default embedder goes by its own as well"""
+        """Which embedders there are.
+
+        named   by the name that requests use; the default embedder goes by its own as well
+        choose  needed where there are others than the default, which vaults get by themselves
+        """
         self._store = store
         self._default = default
         self._named = {**(named or {}), DEFAULT: default}
         self._named.setdefault(default.name, default)
         self._by_vectors = {e.name: e for e in self._named.values()}
+        self._choose = choose
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,5 +79,5 @@ class Embeddings:
     async def choose(self, vault: VaultId, name: str) -> None:
         """Have a vault without vectors keep to a model. Raises Conflict if it has got some."""
         embedder = self.named(name)
-        none = np.zeros((0, embedder.dimension), np.float32)
-        await self._store.set_vectors(vault, embedder.name, [], none)
+        if self._choose is not None:
+            await self._choose(vault, embedder.name)
