@@ -21,7 +21,7 @@ from memrouter.domain import (
     Vectors,
 )
 from memrouter.errors import Conflict, StoreError
-from memrouter.ports import Pending, Place, Signals, Stored
+from memrouter.ports import Pending, Place, Ready, Signals, Stored
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -152,6 +152,7 @@ class MemoryVaultStore:
         used: Sequence[bytes] = (),
         dropped: Sequence[bytes] = (),
         now: datetime,
+        ready: Ready | None = None,
     ) -> Stored:
         held = self._vaults.setdefault(vault, _Vault())
         known = {row.turn.chain: id for id, row in held.rows.items() if row.turn.chain}
@@ -163,7 +164,10 @@ class MemoryVaultStore:
                 chunks += [chunk.id for chunk in row.chunks]
         held.revision += bool(added)
         self._set_blocks(held, block, used, dropped, _time(now))
-        return Stored(turns=added, chunks=tuple(chunks), revision=held.revision)
+        if ready is not None and chunks and held.embedder in ("", ready.embedder):
+            await self.set_vectors(vault, ready.embedder, *_own(held, turns, chunks, ready.vectors))
+        pending = any(c.vector is None for c, _, _ in held.chunks() if c.id in set(chunks))
+        return Stored(turns=added, chunks=tuple(chunks), pending=pending, revision=held.revision)
 
     def _set_blocks(
         self,
@@ -202,9 +206,9 @@ class MemoryVaultStore:
         if held.dimension not in (0, vectors.shape[1]):
             raise StoreError("Vectors of another dimension than the vault's")
         held.embedder, held.dimension = embedder, vectors.shape[1]
-        for id, row in zip(ids, vectors, strict=True):
+        for id, vector in zip(ids, _quantised(vectors), strict=True):
             if id in chunks:
-                chunks[id].vector = np.clip(np.rint(row * 127), -127, 127).astype(np.int8).tobytes()
+                chunks[id].vector = vector
         held.revision += 1
 
     async def backlog(self) -> AsyncIterator[VaultId]:
@@ -302,6 +306,37 @@ def _add(vault: _Vault, turn: NewTurn, known: dict[bytes, int]) -> _Row | None:
             (_clean(turn.session), _clean(turn.conversation)), len(vault.groups)
         )
     return row
+
+
+def _own(
+    held: _Vault, turns: Sequence[NewTurn], new: Sequence[int], vectors: Vectors
+) -> tuple[list[int], Vectors]:
+    """Ids of the new chunks, and their rows of vectors that are one a piece of `turns`."""
+    pieces = [piece for turn in turns for piece in turn.pieces]
+    place = {id(piece): number for number, piece in enumerate(pieces)}
+    ids = [chunk.id for chunk, _, _ in held.chunks() if chunk.id in set(new)]
+    rows = [place[id(chunk.piece)] for chunk, _, _ in held.chunks() if chunk.id in set(new)]
+    return ids, vectors[rows]
+
+
+def _usable(
+    vault: _Vault, ready: Ready | None, turns: Sequence[NewTurn]
+) -> Iterator[list[bytes | None]]:
+    """For each turn the vectors of its pieces; None where they are not ready, or not usable."""
+    left: list[bytes] | None = None
+    if ready is not None and vault.embedder in ("", ready.embedder):
+        left = _quantised(ready.vectors)
+    for turn in turns:
+        count = len(turn.pieces)
+        if left is None:
+            yield [None] * count
+        else:
+            yield [*left[:count]]
+            left = left[count:]
+
+
+def _quantised(vectors: Vectors) -> list[bytes]:
+    return [row.tobytes() for row in np.clip(np.rint(vectors * 127), -127, 127).astype(np.int8)]
 
 
 def _memory(id: int, turn: NewTurn) -> Memory:
