@@ -124,7 +124,15 @@ def remembering(parts: Parts, on_stored: Callable[[Scope, Stored], None]) -> Rem
     )
     finder = Finder(parts.store, parts.embedder, floor=FLOOR)
     historian = Historian(parts.store, settings)
-    memory = Memory(parts.store, finder, historian, parts.clock, settings, on_stored=on_stored)
+    memory = Memory(
+        parts.store,
+        finder,
+        historian,
+        parts.embedder,
+        parts.clock,
+        settings,
+        on_stored=on_stored,
+    )
     return Remembering(settings=settings, finder=finder, historian=historian, memory=memory)
 
 
@@ -151,7 +159,7 @@ def create_with(parts: Parts) -> Edge:
     )
 
     def on_stored(scope: Scope, stored: Stored) -> None:
-        if stored.chunks:
+        if stored.pending:
             backlog.add(scope.vault)
 
     rooms = remembering(parts, on_stored)

@@ -56,6 +56,11 @@ class Embedder(Protocol):
     @property
     def dimension(self) -> int: ...
 
+    @property
+    def instant(self) -> bool:
+        """Whether a few passages take so little time that a commit may wait for them."""
+        ...
+
     async def query(self, text: str, rarity: Mapping[str, float]) -> Asked:
         """Embed what is asked. Raises EmbedderError.
 
@@ -102,13 +107,24 @@ class Signals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """Vectors that are there before their chunks are stored."""
+
+    embedder: str
+    vectors: Vectors
+    """One row a piece, in the order of turns and pieces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """What a write did."""
 
     turns: int = 0
     """Turns that were new."""
     chunks: tuple[int, ...] = ()
-    """Ids of the new chunks, which have no vector yet."""
+    """Ids of the new chunks."""
+    pending: bool = False
+    """Whether some of them have no vector yet."""
     revision: int = 0
 
 
@@ -177,8 +193,11 @@ class VaultStore(Protocol):
         used: Sequence[bytes] = (),
         dropped: Sequence[bytes] = (),
         now: datetime,
+        ready: Ready | None = None,
     ) -> Stored:
         """In one transaction: add turns, add a block, mark blocks as used, drop blocks.
+
+        Vectors that are ready are stored with them, unless the vault's are another embedder's.
 
         A turn whose chain is stored in its session is skipped, unless it was kept without text
         and now comes with it from an upload or ingest (`chain` b"" is never skipped).

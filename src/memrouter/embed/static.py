@@ -39,6 +39,7 @@ class StaticEmbedder:
 
     name = "wordllama-256"
     dimension = 256
+    instant = True
 
     def __init__(self, threads: int = 1) -> None:
         """Load the model, which takes some 50 ms. Raises EmbedderError."""

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+from datetime import datetime
 
 from memrouter.domain import VaultId
 from memrouter.memory import analysis
 from memrouter.ops.logs import logger
-from memrouter.ports import Embedder, Pending, VaultStore
+from memrouter.ports import Embedder, VaultStore
 
 log = logger(__name__)
 
 BATCH = 256
 """Chunks embedded and stored at a time; after it, other vaults get their turn."""
+SHORT = 200
+"""Characters of a turn that an encoder may read together with the next one."""
 _RETRY_S = (0.5, 2.0, 10.0, 60.0)
 
 
@@ -84,7 +88,7 @@ class Backlog:
         """Embed up to BATCH chunks of a vault; return how many."""
         pending = await self._store.pending(vault, BATCH)
         if pending:
-            vectors = await self._embedder.passages([passage(chunk) for chunk in pending])
+            vectors = await self._embedder.passages([passage(c.text, c.created) for c in pending])
             ids = [chunk.id for chunk in pending]
             await self._store.set_vectors(vault, self._embedder.name, ids, vectors)
             self._on_embedded(len(ids))
@@ -101,4 +105,12 @@ class Backlog:
 
 def passage(chunk: Pending) -> str:
     """What is embedded of a chunk: its text, and its day in words."""
-    return f"({analysis.day(chunk.created)}) {chunk.text}"
+    return in_context(chunk.text, chunk.created)
+
+
+def in_context(text: str, created: datetime, before: str = "") -> str:
+    """What is embedded of a text: its day in words, and what was said just before it if that is
+    short: a short turn leans on the one before it, and a question says what its answer is about.
+    """
+    lead = f"{before}\n" if before and len(before) <= SHORT else ""
+    return f"({analysis.day(created)}) {lead}{text}"

@@ -19,13 +19,17 @@ from memrouter.domain import (
     Scope,
     Turn,
 )
+from memrouter.errors import EmbedderError
 from memrouter.memory import context, conversation, lineage, query, sticky
+from memrouter.memory.backlog import passage
 from memrouter.memory.conversation import Window, with_lead
 from memrouter.memory.finder import Finder, Found
 from memrouter.memory.historian import Draft, Historian
 from memrouter.memory.settings import MemorySettings
-from memrouter.ports import Clock, Stored, VaultStore
+from memrouter.ports import Clock, Embedder, Ready, Stored, VaultStore
 
+_FEW = 16
+"""Chunks up to which vectors are made before the commit rather than after it."""
 SIGNED_S = 2 * 86_400.0
 """How long blocks are replayed in front of signed thinking, which is refused if they change."""
 
@@ -80,6 +84,7 @@ class Memory:
         store: VaultStore,
         finder: Finder,
         historian: Historian,
+        embedder: Embedder,
         clock: Clock,
         settings: MemorySettings,
         *,
@@ -89,6 +94,7 @@ class Memory:
         self._store = store
         self._finder = finder
         self._historian = historian
+        self._embedder = embedder
         self._clock = clock
         self._settings = settings
         self._on_stored = on_stored
@@ -160,6 +166,7 @@ class Memory:
 
     async def _remember(self, plan: Plan, turns: Sequence[NewTurn]) -> Stored:
         scope = plan.prompt.scope
+        ready = await self._ready(turns)
         stored = await self._store.remember(
             scope.vault,
             turns,
@@ -167,9 +174,21 @@ class Memory:
             used=plan.used,
             dropped=plan.dropped,
             now=self._clock.now(),
+            ready=ready,
         )
         self._on_stored(scope, stored)
         return stored
+
+    async def _ready(self, turns: Sequence[NewTurn]) -> Ready | None:
+        """The vectors of a few new chunks, if they are had at once; the backlog does the rest."""
+        texts = [passage(piece.text, turn.created) for turn in turns for piece in turn.pieces]
+        if not self._embedder.instant or not 0 < len(texts) <= _FEW:
+            return None
+        try:
+            vectors = await self._embedder.passages(texts)
+        except EmbedderError:  # no reason to lose a turn; the backlog tries again
+            return None
+        return Ready(embedder=self._embedder.name, vectors=vectors)
 
     async def _within(self, plan: Plan, window: Window) -> Plan:
         """Keep a long conversation within its bounds: see memory.conversation."""

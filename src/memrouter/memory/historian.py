@@ -13,6 +13,7 @@ from memrouter.memory.settings import MemorySettings
 from memrouter.ports import Place, VaultStore
 
 _MUCH = 20_000  # characters to analyse beyond which the event loop must not wait for it
+_NEWEST = 4  # turns at the end of a prompt among which all that is new usually is
 _SEARCHED = 8  # turns of a changed history that are tried as places where the known part goes on
 
 _Said = tuple[Role, str, bool]
@@ -131,8 +132,13 @@ class Historian:
         sent = len(said)
         digests = [lineage.digest(role, text) for role, text, _ in said]
         root = lineage.root(scope)
-        places = dict(await self._store.known(scope.vault, lineage.chains(root, digests)))
-        at, parent = _follow(0, root, digests, places)
+        expected = lineage.chains(root, digests)
+        places = dict(await self._store.known(scope.vault, expected[-_NEWEST:]))
+        if not places and sent > _NEWEST:
+            places = dict(await self._store.known(scope.vault, expected))
+        # A turn is only ever stored after the one before it: one that is known vouches for all.
+        at = next((i for i in range(sent, 0, -1) if expected[i - 1] in places), 0)
+        parent = expected[at - 1] if at else root
         if at < sent - 1 or at == 0:  # more is new than the last turn: is the head cut or changed?
             jumped, end = await self._jump(scope, digests, places, now)
             if jumped > at:

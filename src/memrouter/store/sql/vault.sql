@@ -99,7 +99,8 @@ FROM json_each(?) j JOIN chunk c ON c.id = j.value JOIN memory m ON m.id = c.mem
 ORDER BY j.key
 
 -- name: known
-SELECT m.chain, m.conversation, m.position, m.created_ms FROM memory m WHERE m.chain = ?
+SELECT m.chain, m.conversation, m.position, m.created_ms
+FROM json_each(?) j JOIN memory m ON m.chain = unhex(j.value)
 -- name: ends_of
 SELECT chain FROM memory
 WHERE digest = ? AND session = ? AND chain IS NOT NULL ORDER BY id DESC LIMIT ?
@@ -119,6 +120,8 @@ INSERT INTO memory (role, text, created_ms, session, conversation, position, mod
                     digest, chain, parent)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (chain) WHERE chain IS NOT NULL DO NOTHING
 RETURNING id
+-- name: drop_unkept
+DELETE FROM memory WHERE chain = ? AND text IS NULL
 -- name: add_chunk
 INSERT INTO chunk (memory, text, tokens) VALUES (?, ?, ?) RETURNING id
 -- name: thread
@@ -126,11 +129,12 @@ SELECT id FROM thread WHERE session = ? AND conversation = ?
 -- name: add_thread
 INSERT INTO thread (session, conversation) VALUES (?, ?) RETURNING id
 -- name: add_signal
-INSERT INTO signal (id, memory, thread, created_ms, role, digest, changed, terms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO signal (id, memory, thread, created_ms, role, digest, changed, terms, vector)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
--- name: block
-SELECT text, chunks, tokens, made_ms, revision FROM block WHERE key = ? AND used_ms >= ?
+-- name: blocks
+SELECT b.key, b.text, b.chunks, b.tokens, b.made_ms, b.revision
+FROM json_each(?) j JOIN block b ON b.key = unhex(j.value) WHERE b.used_ms >= ?
 -- name: put_block
 INSERT INTO block (key, text, chunks, tokens, made_ms, used_ms, revision)
 VALUES (?, ?, ?, ?, ?, ?, ?)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from memrouter.domain import (
@@ -20,7 +21,7 @@ from memrouter.domain import (
     Vectors,
 )
 from memrouter.errors import Conflict, StoreError
-from memrouter.ports import Pending, Place, Stored
+from memrouter.ports import Pending, Place, Ready, Stored
 from memrouter.store.sqlite.database import Database
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,30 +69,30 @@ def chunks(db: Database, ids: Sequence[int]) -> list[Chunk]:
 
 def known(db: Database, chains: Sequence[bytes]) -> dict[bytes, Place]:
     """See VaultStore.known."""
-    found = {}
-    for chain in chains:
-        if row := db.one("known", chain):
-            place = Place(conversation=row[1], position=row[2], created=moment(row[3]))
-            found[chain] = place
-    return found
+    return {
+        chain: Place(conversation=conversation, position=position, created=moment(created))
+        for chain, conversation, position, created in db.all("known", _hexed(chains))
+    }
 
 
 def blocks(db: Database, keys: Sequence[bytes], since: datetime) -> tuple[dict[bytes, Block], int]:
     """See VaultStore.blocks."""
-    found = {}
-    for key in keys:
-        row = db.one("block", key, millis(since))
-        if row is not None:
-            text, ids, tokens, made, revision = row
-            found[key] = Block(
-                key=key,
-                text=text,
-                chunks=_unpacked(ids),
-                tokens=tokens,
-                made=moment(made),
-                revision=revision,
-            )
+    found = {
+        key: Block(
+            key=key,
+            text=text,
+            chunks=_unpacked(ids),
+            tokens=tokens,
+            made=moment(made),
+            revision=revision,
+        )
+        for key, text, ids, tokens, made, revision in db.all("blocks", _hexed(keys), millis(since))
+    }
     return found, revision_of(db)
+
+
+def _hexed(keys: Sequence[bytes]) -> str:
+    return orjson.dumps([key.hex() for key in keys]).decode()
 
 
 def revision_of(db: Database) -> int:
@@ -155,16 +156,14 @@ def remember(
     used: Sequence[bytes],
     dropped: Sequence[bytes],
     now: datetime,
+    ready: Ready | None,
 ) -> Stored:
     """See VaultStore.remember."""
     with db.transaction():
-        added, new_chunks = 0, list[int]()
-        revision = _next_revision(db) if any(turn.keep for turn in turns) else revision_of(db)
-        threads: dict[tuple[str, str], int] = {}
+        write = _Write(db, ready)
         for turn in turns:
-            ids = _add(db, turn, revision, threads)
-            added += ids is not None and turn.keep
-            new_chunks += ids or ()
+            write.add(turn)
+        write.end()
         if block is not None:
             _put_block(db, block, now)
         for key in used:
@@ -173,49 +172,82 @@ def remember(
             db.one("drop_block", key)
         if block is not None or dropped:
             db.one("drop_old_blocks", millis(now - _BLOCKS_KEPT))
-    return Stored(turns=added, chunks=tuple(new_chunks), revision=revision)
-
-
-def _add(
-    db: Database, turn: NewTurn, revision: int, threads: dict[tuple[str, str], int]
-) -> list[int] | None:
-    """Ids of the new turn's chunks; None if it was stored already."""
-    tokens = sum(piece.tokens for piece in turn.pieces)
-    row = db.one(
-        "add_memory",
-        _ROLE[turn.role],
-        storable(turn.text) if turn.keep else None,
-        millis(turn.created),
-        storable(turn.session),
-        storable(turn.conversation),
-        turn.position,
-        storable(turn.model),
-        tokens,
-        turn.digest,
-        turn.chain or None,
-        turn.parent or None,
+    return Stored(
+        turns=write.turns,
+        chunks=tuple(write.chunks),
+        pending=write.pending,
+        revision=write.revision,
     )
-    if row is None:
-        return None
-    if not turn.keep:
-        return []
-    named = (storable(turn.session), storable(turn.conversation))
-    if named not in threads:
-        known = db.one("thread", *named) or db.one("add_thread", *named)
-        assert known is not None
-        threads[named] = known[0]
-    head = struct.unpack("<q", turn.digest[:8].ljust(8, b"\0"))[0]
-    ids = []
-    for piece in turn.pieces:
-        chunk = db.one("add_chunk", row[0], storable(piece.text), piece.tokens)
-        assert chunk is not None
-        role, created = _ROLE[turn.role], millis(turn.created)
-        db.one(
-            "add_signal",
-            *(chunk[0], row[0], threads[named], created, role, head, revision, piece.terms),
+
+
+class _Write:
+    """Adds turns within one transaction."""
+
+    def __init__(self, db: Database, ready: Ready | None) -> None:
+        self._db = db
+        row = db.one("state")
+        self.revision, _, self._embedder = row or (0, 0, "")
+        usable = ready is not None and self._embedder in ("", ready.embedder)
+        self._ready = ready if usable else None
+        self._vectors = quantised(ready.vectors) if ready is not None and usable else None
+        self._piece = 0
+        self._threads: dict[tuple[str, str], int] = {}
+        self.turns = 0
+        self.chunks: list[int] = []
+        self.pending = False
+
+    def add(self, turn: NewTurn) -> None:
+        """Add a turn, unless it is stored already."""
+        first = self._piece
+        self._piece += len(turn.pieces)
+        id = self._insert(turn)
+        if id is None or not turn.keep:
+            return
+        if not self.turns:
+            self.revision = _next_revision(self._db)
+        self.turns += 1
+        head = struct.unpack("<q", turn.digest[:8].ljust(8, b"\0"))[0]
+        shared = (id, self._thread(turn), millis(turn.created), _ROLE[turn.role], head)
+        for number, piece in enumerate(turn.pieces, start=first):
+            chunk = self._db.one("add_chunk", id, storable(piece.text), piece.tokens)
+            assert chunk is not None
+            vector = None if self._vectors is None else self._vectors[number].tobytes()
+            self._db.one("add_signal", chunk[0], *shared, self.revision, piece.terms, vector)
+            self.pending = self.pending or vector is None
+            self.chunks.append(chunk[0])
+
+    def end(self) -> None:
+        """Note whose vectors these are."""
+        if self._ready is not None and self.chunks and not self._embedder:
+            self._db.one("set_embedder", self._ready.embedder)
+
+    def _insert(self, turn: NewTurn) -> int | None:
+        values = (
+            _ROLE[turn.role],
+            storable(turn.text) if turn.keep else None,
+            millis(turn.created),
+            storable(turn.session),
+            storable(turn.conversation),
+            turn.position,
+            storable(turn.model),
+            sum(piece.tokens for piece in turn.pieces),
+            turn.digest,
+            turn.chain or None,
+            turn.parent or None,
         )
-        ids.append(chunk[0])
-    return ids
+        row = self._db.one("add_memory", *values)
+        if row is None and turn.keep:  # it may have been seen without being kept
+            self._db.one("drop_unkept", turn.chain)
+            row = self._db.one("add_memory", *values)
+        return None if row is None else int(row[0])
+
+    def _thread(self, turn: NewTurn) -> int:
+        named = (storable(turn.session), storable(turn.conversation))
+        if named not in self._threads:
+            row = self._db.one("thread", *named) or self._db.one("add_thread", *named)
+            assert row is not None
+            self._threads[named] = row[0]
+        return self._threads[named]
 
 
 def _put_block(db: Database, block: Block, now: datetime) -> None:
@@ -227,9 +259,14 @@ def _put_block(db: Database, block: Block, now: datetime) -> None:
     )
 
 
+def quantised(vectors: Vectors) -> npt.NDArray[np.int8]:
+    """Vectors as they are stored: times 127, rounded."""
+    return np.clip(np.rint(vectors * 127), -127, 127).astype(np.int8)
+
+
 def set_vectors(db: Database, embedder: str, ids: Sequence[int], vectors: Vectors) -> None:
     """See VaultStore.set_vectors."""
-    quantised = np.clip(np.rint(vectors * 127), -127, 127).astype(np.int8)
+    rows = quantised(vectors)
     with db.transaction():
         held = (db.one("embedder") or ("",))[0]
         if held not in ("", embedder):
@@ -242,7 +279,7 @@ def set_vectors(db: Database, embedder: str, ids: Sequence[int], vectors: Vector
         revision = _next_revision(db)
         db.many(
             "set_vector",
-            [(row.tobytes(), revision, id) for id, row in zip(ids, quantised, strict=True)],
+            [(row.tobytes(), revision, id) for id, row in zip(ids, rows, strict=True)],
         )
 
 

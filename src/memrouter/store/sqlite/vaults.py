@@ -16,7 +16,7 @@ import numpy as np
 
 from memrouter.domain import Block, Chunk, Memory, NewTurn, Scope, VaultId, VaultStats, Vectors
 from memrouter.errors import VaultCorrupted
-from memrouter.ports import Pending, Place, Signals, Stored
+from memrouter.ports import Pending, Place, Ready, Signals, Stored
 from memrouter.store.sqlite import vault as file
 from memrouter.store.sqlite.backlog import Marks
 from memrouter.store.sqlite.database import Database
@@ -114,11 +114,19 @@ class SqliteVaultStore:
         used: Sequence[bytes] = (),
         dropped: Sequence[bytes] = (),
         now: datetime,
+        ready: Ready | None = None,
     ) -> Stored:
+        adds_work = any(turn.pieces for turn in turns)
+        if ready is not None and adds_work:
+            stored = await self._write(
+                vault, lambda db: _if_ready(db, ready, turns, block, used, dropped, now)
+            )
+            if stored is not None:
+                return stored
         return await self._write(
             vault,
-            lambda db: file.remember(db, turns, block, used, dropped, now),
-            adds_work=any(turn.pieces for turn in turns),
+            lambda db: file.remember(db, turns, block, used, dropped, now, None),
+            adds_work=adds_work,
         )
 
     # --- vectors ---
@@ -132,7 +140,8 @@ class SqliteVaultStore:
     async def set_vectors(
         self, vault: VaultId, embedder: str, ids: Sequence[int], vectors: Vectors
     ) -> None:
-        await self._write(vault, lambda db: file.set_vectors(db, embedder, ids, vectors))
+        if self._path(vault).exists():
+            await self._write(vault, lambda db: file.set_vectors(db, embedder, ids, vectors))
 
     async def backlog(self) -> AsyncIterator[VaultId]:
         for vault in await self._in(self._marking, lambda: list(self._known_marks().orphans())):
@@ -282,6 +291,22 @@ class SqliteVaultStore:
         if self._marks is None:
             self._marks = Marks(self._folder)
         return self._marks
+
+
+def _if_ready(
+    db: Database,
+    ready: Ready,
+    turns: Sequence[NewTurn],
+    block: Block | None,
+    used: Sequence[bytes],
+    dropped: Sequence[bytes],
+    now: datetime,
+) -> Stored | None:
+    """Store turns with their vectors; nothing if the vault's are another embedder's."""
+    row = db.one("embedder")
+    if row is not None and row[0] not in ("", ready.embedder):
+        return None
+    return file.remember(db, turns, block, used, dropped, now, ready)
 
 
 def _seen(held: Held, session: str, core: bool) -> Signals:
