@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 
 from memrouter.domain import Budget, NewTurn, Piece, Scope, VaultId
@@ -38,10 +37,12 @@ class Local:
         self.store = SqliteVaultStore(Path(self._folder.name), cache_bytes=1 << 30)
         self.finder = Finder(self.store, self._embedder, floor=floor, encoder=encoder)
         self._backlog = Backlog(self.store, self._embedder)
+        self._made = 0
 
     async def remember(self, history: History) -> LocalMemory:
         """See Subject.remember."""
-        vault = VaultId(sha256(history.name.encode()).hexdigest()[:32])
+        self._made += 1
+        vault = VaultId(f"{self._made:032x}")
         for at in range(0, len(history.turns), 1_000):
             turns = [new_turn(turn) for turn in history.turns[at : at + 1_000]]
             await self.store.remember(vault, turns, now=history.turns[-1].created)
@@ -62,30 +63,33 @@ class LocalMemory:
     """One vault."""
 
     def __init__(self, finder: Finder, scope: Scope, places: dict[int, int]) -> None:
-        self._finder = finder
-        self._scope = scope
-        self._places = places
+        self.finder = finder
+        self.scope = scope
+        self.places = places
+        """Id of a stored turn → its place in the history."""
 
-    async def search(self, question: str, limit: int) -> list[int]:
+    async def search(self, question: str, limit: int, now: datetime | None = None) -> list[int]:
         """See Memory.search; as POST /v1/memory/search does."""
-        found = await self._finder.find(
-            self._scope, question, budget=Budget(memories=limit, tokens=UNLIMITED), floor=False
+        found = await self.finder.find(
+            self.scope,
+            question,
+            budget=Budget(memories=limit, tokens=UNLIMITED),
+            floor=False,
+            now=now,
         )
-        return [self._places[hit.chunk.turn] for hit in found.hits]
+        return [self.places[hit.chunk.turn] for hit in found.hits]
 
-    async def inject(
-        self, question: Question, *, memories: int, tokens: int, now: datetime | None = None
-    ) -> Injected:
+    async def inject(self, question: Question, *, memories: int, tokens: int) -> Injected:
         """See Recaller.inject; as a chat request does."""
-        found = await self._finder.find(
-            self._scope,
+        found = await self.finder.find(
+            self.scope,
             question.text,
             "\n".join(reversed(question.before)),
             budget=Budget(memories=memories, tokens=tokens),
-            now=now,
+            now=question.asked,
         )
         return Injected(
-            places=tuple(self._places[hit.chunk.turn] for hit in found.hits),
+            places=tuple(self.places[hit.chunk.turn] for hit in found.hits),
             tokens=sum(hit.chunk.tokens + LINE_TOKENS for hit in found.hits),
         )
 

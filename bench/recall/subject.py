@@ -21,17 +21,15 @@ class Injected:
 class Memory(Protocol):
     """A memory with one history in it."""
 
-    async def search(self, question: str, limit: int) -> list[int]:
-        """Places of the best turns, best first, relevant or not."""
+    async def search(self, question: str, limit: int, now: datetime | None = None) -> list[int]:
+        """Places of the best turns, best first, relevant or not; asked now or at that time."""
         ...
 
 
 class Recaller(Memory, Protocol):
     """A memory that also decides what is worth injecting."""
 
-    async def inject(
-        self, question: Question, *, memories: int, tokens: int, now: datetime | None
-    ) -> Injected:
+    async def inject(self, question: Question, *, memories: int, tokens: int) -> Injected:
         """What a prompt that ends with this question would get."""
         ...
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from datetime import datetime
 
 from memrouter.domain import VaultId
 from memrouter.memory import analysis
@@ -103,14 +102,10 @@ class Backlog:
             self._failures += 1
 
 
-def passage(chunk: Pending) -> str:
-    """What is embedded of a chunk: its text, and its day in words."""
-    return in_context(chunk.text, chunk.created)
-
-
-def in_context(text: str, created: datetime, before: str = "") -> str:
-    """What is embedded of a text: its day in words, and what was said just before it if that is
-    short: a short turn leans on the one before it, and a question says what its answer is about.
+def passage(text: str, created: datetime, before: str = "") -> str:
+    """What is embedded of a chunk: its day in words, its text, and what was said just before it if
+    that is short: a short turn leans on the one before, and a question says what its answer is
+    about. Only sentence encoders read it; static vectors are better off without.
     """
     lead = f"{before}\n" if before and len(before) <= SHORT else ""
     return f"({analysis.day(created)}) {lead}{text}"

@@ -31,7 +31,7 @@ def by_simsimd(few: Bytes, many: Bytes) -> Products:
 
 
 def products(few: Bytes, many: Bytes) -> Products:
-    """The dot product of each row of `few` with each of `many`, shape (few, many); no row is empty."""
+    """The dot product of each row of `few` with each of `many`; shape (few, many), none empty."""
     return by_numpy(few, many) if _simsimd is None else by_simsimd(few, many)
 
 

@@ -29,6 +29,8 @@ WINDOW = (1.0, 0.5, 0.25)
 """A word said one turn away counts half, two turns away a quarter."""
 BACKGROUND = 100
 """Chunks assumed outside the vault, so that idf means something while a vault is small."""
+AUTHOR = 0.15
+"""What a row gets that was written by whom the question asks for."""
 SESSION = 0.4
 """Share of its conversation's best score that a row gets on top of its own."""
 CUT = 0.5
@@ -47,11 +49,10 @@ GAP_MS = 30 * 60 * 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """How much each signal counts; words count for what the vectors leave of 1."""
+    """How much each kind of score counts; words get what the vectors leave of 1."""
 
     static: float = 0.5
     encoder: float = 0.0
-    author: float = 0.15
 
     @property
     def words(self) -> float:
@@ -59,8 +60,8 @@ class Weights:
 
 
 STATIC = Weights()
-WITH_ENCODER = Weights(static=0.2, encoder=0.5, author=0.1)
-ENCODER = Weights(static=0.0, encoder=0.65, author=0.1)
+WITH_ENCODER = Weights(static=0.2, encoder=0.5)
+ENCODER = Weights(static=0.0, encoder=0.65)
 NO_VECTORS = Weights(static=0.0)
 
 
@@ -214,8 +215,8 @@ def cosines(signals: Signals, vectors: npt.NDArray[np.float32]) -> Floats:
     # Small integers on both sides are exact to 0.003.
     scale = 127 / np.maximum(np.abs(vectors).max(axis=1, keepdims=True), 1e-9)
     rounded = np.rint(vectors * scale).astype(np.int8)
-    found = dots.products(rounded, signals.vectors)
-    return (found / (127 * scale)).astype(np.float32)
+    found: Floats = dots.products(rounded, signals.vectors) / (127 * scale)
+    return found
 
 
 def centred(similar: Floats, embedded: Flags) -> Floats:
@@ -246,7 +247,7 @@ def fuse(
     if encoder is not None:
         score += np.float32(weights.encoder) * encoder
     if author is not None:
-        score += np.float32(weights.author) * author
+        score += np.float32(AUTHOR) * author
     return score
 
 
