@@ -7,7 +7,8 @@ CREATE TABLE meta (
     vault TEXT NOT NULL,
     revision INTEGER NOT NULL DEFAULT 0,  -- grows with every change to what can be recalled
     epoch INTEGER NOT NULL DEFAULT 0,     -- grows when rows went, or vectors were forgotten
-    embedder TEXT NOT NULL DEFAULT ''
+    embedder TEXT NOT NULL DEFAULT '',    -- whose vectors these are; '' before the first
+    dimension INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE memory (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -83,9 +84,9 @@ UPDATE meta SET revision = revision + 1 RETURNING revision
 -- name: next_epoch
 UPDATE meta SET revision = revision + 1, epoch = epoch + 1
 -- name: set_embedder
-UPDATE meta SET embedder = ?
+UPDATE meta SET embedder = ?, dimension = ?
 -- name: embedder
-SELECT embedder FROM meta
+SELECT embedder, dimension FROM meta
 
 -- name: signals
 SELECT s.id, s.memory, s.thread, s.created_ms, s.role, s.digest, s.terms, s.vector
@@ -185,6 +186,10 @@ SELECT id, role, text, created_ms, session, conversation, position, model, token
 WHERE id = ? AND text IS NOT NULL
 -- name: chunks_of
 SELECT id FROM chunk WHERE memory = ?
+-- name: chunks_of_session
+SELECT c.id FROM memory m JOIN chunk c ON c.memory = m.id WHERE m.session = ?
+-- name: count_chunks_of
+SELECT count(*) FROM json_each(?) j JOIN chunk c ON c.id = j.value
 -- name: all_blocks
 SELECT key, chunks FROM block
 -- name: forget_memory
@@ -199,5 +204,9 @@ SELECT count(*) FROM memory WHERE session = ? AND text IS NOT NULL
 SELECT count(*) FROM memory WHERE text IS NOT NULL
 -- name: clear_session
 DELETE FROM memory WHERE session = ?
+-- name: clear_threads
+DELETE FROM thread WHERE session = ? AND id <> 0
 -- name: clear_all
 DELETE FROM memory
+-- name: clear_all_threads
+DELETE FROM thread WHERE id <> 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +24,7 @@ _PRAGMAS = (
     "PRAGMA cache_size = -512",
 )
 _BUSY_MS = 10_000
+_CHECKPOINTS = 50
 
 
 class Database:
@@ -83,16 +86,22 @@ class Database:
         self.one("begin")
         try:
             yield
+            self.one("commit")
         except BaseException:
             if self._db.in_transaction:
                 self.one("rollback")
             raise
-        self.one("commit")
 
-    def shrink(self) -> None:
-        """Overwrite what was deleted: empty the write-ahead log, too."""
+    def shrink(self, *, vacuum: bool = False) -> None:
+        """Overwrite what was deleted in the write-ahead log, too; free its place with `vacuum`."""
         with mapped(self.path):
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if vacuum:
+                self._db.execute("VACUUM")
+            for _ in range(_CHECKPOINTS):
+                busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
+                if not busy:
+                    return
+                time.sleep(0.01)  # another process reads; the next checkpoint does it, at last
 
     def close(self) -> None:
         with mapped(self.path):
@@ -146,4 +155,6 @@ def mapped(path: Path) -> Iterator[None]:
             f"{path.name}: {type(e).__name__}", "Run `memrouter doctor`; look at the disk"
         ) from e
     except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull("The disk under the store is full", "Free some space") from e
         raise StoreError(f"{path.name}: {e.strerror}", "Check the folder and its mode") from e

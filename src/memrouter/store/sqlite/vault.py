@@ -111,7 +111,7 @@ def stats(db: Database, session: str) -> VaultStats:
     assert row is not None
     assert counts is not None
     memories, tokens, oldest, newest = row
-    sessions = db.one("count_sessions") or (0,)
+    sessions = (int(memories > 0),) if session else db.one("count_sessions") or (0,)
     return VaultStats(
         memories=memories,
         total_tokens=tokens,
@@ -164,7 +164,7 @@ def remember(
         for turn in turns:
             write.add(turn)
         write.end()
-        if block is not None:
+        if block is not None and _holds(db, block.chunks):
             _put_block(db, block, now)
         for key in used:
             db.one("use_block", millis(now), key)
@@ -219,7 +219,7 @@ class _Write:
     def end(self) -> None:
         """Note whose vectors these are."""
         if self._ready is not None and self.chunks and not self._embedder:
-            self._db.one("set_embedder", self._ready.embedder)
+            self._db.one("set_embedder", self._ready.embedder, self._ready.vectors.shape[1])
 
     def _insert(self, turn: NewTurn) -> int | None:
         values = (
@@ -250,6 +250,12 @@ class _Write:
         return self._threads[named]
 
 
+def _holds(db: Database, chunks: Sequence[int]) -> bool:
+    # A chunk may have been deleted since it was recalled: its text must not come back.
+    row = db.one("count_chunks_of", orjson.dumps(list(set(chunks))).decode())
+    return row is not None and row[0] == len(set(chunks))
+
+
 def _put_block(db: Database, block: Block, now: datetime) -> None:
     ids = np.array(block.chunks, "<i8").tobytes()
     db.one(
@@ -268,14 +274,16 @@ def set_vectors(db: Database, embedder: str, ids: Sequence[int], vectors: Vector
     """See VaultStore.set_vectors."""
     rows = quantised(vectors)
     with db.transaction():
-        held = (db.one("embedder") or ("",))[0]
+        held, dimension = db.one("embedder") or ("", 0)
         if held not in ("", embedder):
             raise Conflict(
                 f"This vault holds vectors of {held}, not of {embedder}",
                 "DELETE /v1/memory?reset=true forgets them; the vault is then embedded anew",
             )
+        if dimension not in (0, rows.shape[1]):
+            raise StoreError(f"Vectors of {rows.shape[1]} dimensions in a vault of {dimension}")
         if not held:
-            db.one("set_embedder", embedder)
+            db.one("set_embedder", embedder, rows.shape[1])
         revision = _next_revision(db)
         db.many(
             "set_vector",
@@ -306,13 +314,16 @@ def clear(db: Database, session: str | None) -> int:
     with db.transaction():
         if session is None:
             count = db.one("count_all")
+            db.one("drop_all_blocks")
             db.one("clear_all")
+            db.one("clear_all_threads")
         else:
             count = db.one("count_session", session)
+            _drop_blocks_with(db, {row[0] for row in db.all("chunks_of_session", session)})
             db.one("clear_session", session)
-        db.one("drop_all_blocks")
+            db.one("clear_threads", session)
         db.one("next_epoch")
-    db.shrink()
+    db.shrink(vacuum=session is None)
     assert count is not None
     return int(count[0])
 
@@ -321,7 +332,7 @@ def reset(db: Database) -> None:
     """See VaultStore.reset."""
     with db.transaction():
         db.one("forget_vectors")
-        db.one("set_embedder", "")
+        db.one("set_embedder", "", 0)
         db.one("next_epoch")
 
 
