@@ -16,7 +16,7 @@ import pytest
 from memrouter.testing.script import NOTED
 
 from .conftest import ServedProvider
-from .stack import Router
+from .stack import Router, until
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello there"}]
 
@@ -171,7 +171,9 @@ def test_a_hundred_thousand_messages(router: Router, provider: ServedProvider, k
         sent = provider.requests[-1].json["messages"]
         assert sent[:-1] == messages[:-1]
     assert router.ask(key, "My zebu is called Zoe.") == NOTED
-    assert router.ask(key, "What is my zebu called?") == "My zebu is called Zoe."
+    # On a busy machine the turn waits for the huge one, longer than its answer waits for it.
+    zoe = "My zebu is called Zoe."
+    until(lambda: router.ask(key, "What is my zebu called?") == zoe, 60, "the turn is found")
 
 
 def test_a_huge_request_does_not_hold_up_other_users(router: Router, key: str) -> None:

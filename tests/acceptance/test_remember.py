@@ -107,6 +107,27 @@ def test_read_your_writes_at_the_end_of_a_stream(router: Router, key: str) -> No
         assert router.ask(key, f"Number of box{n}x?") == f"The number of box{n}x is {n}{n}{n}."
 
 
+def test_read_your_writes_while_the_embedder_is_busy(router: Router, key: str) -> None:
+    """Words alone must find a turn whose vector is still to come, beside turns that have theirs."""
+    history = [
+        {"role": ("user", "assistant")[n % 2], "content": f"entry {n} of the log"}
+        for n in range(30_001)
+    ]
+    with router.http(key) as http:
+        http.post("/v1/chat/completions", json={"model": "gpt-5.5", "messages": history})
+    missed = []
+    for n in range(25):
+        user = router.mint()
+        with router.http(user) as http:
+            for text, stream in ((QUESTION, False), (FACT, True), (QUESTION, False)):
+                messages = [{"role": "user", "content": text}]
+                body = {"model": "gpt-5.5", "messages": messages, "stream": stream}
+                answer = http.post("/v1/chat/completions", json=body)
+        if FACT not in answer.text:
+            missed.append(n)
+    assert not missed
+
+
 def test_a_history_sent_again_and_again_is_stored_once(router: Router, key: str) -> None:
     history: list[dict[str, Any]] = [
         {"role": "system", "content": "You are terse."},
