@@ -19,7 +19,7 @@ from memrouter.tokens import estimate
 from .data import History, Question, Turn
 from .subject import Injected
 
-FLOOR = 0.46
+FLOOR = 0.47
 UNLIMITED = 1 << 40
 CHUNK_TOKENS = 300
 

@@ -85,6 +85,8 @@ class Question:
     """Whether the asker's own statements are asked for."""
     of_assistant: bool = False
     """Whether what the assistant said is asked for."""
+    asks_back: bool = False
+    """Whether it asks for what was said or done before."""
     looks_back: bool = False
     """Whether a past state is asked for, so that the newest value is not the answer."""
     period: Period | None = None
@@ -92,14 +94,19 @@ class Question:
     """Whether all that is known of the asker is asked for."""
 
     @property
-    def topical(self) -> bool:
-        """Whether any word says what it is about."""
-        return any(term.topical for term in self.terms)
+    def topical(self) -> int:
+        """How many of its terms say what it is about."""
+        return sum(term.topical for term in self.terms)
+
+    @property
+    def by_time(self) -> bool:
+        """Whether it asks for all that was said in a time, as in "what did I say yesterday?"."""
+        return self.period is not None and not self.topical and self.asks_back
 
     @property
     def recalls(self) -> bool:
         """Whether it asks memory for anything: small talk does not."""
-        return self.topical or self.profile or self.period is not None
+        return bool(self.topical) or self.profile or self.by_time
 
     @property
     def wants_newest(self) -> bool:
@@ -171,6 +178,7 @@ def _read(
         addressed=tuple({t for w in own if w.named and w.topical for t in w.terms}),
         of_self=not (by_assistant or between) and analysis.mentions_self(own),
         of_assistant=by_assistant,
+        asks_back=by_assistant or between or bool(_LOOKS_BACK.search(asked)),
         looks_back=bool(_LOOKS_BACK.search(asked)),
         period=when,
         profile=profile,

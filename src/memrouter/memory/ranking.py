@@ -43,6 +43,8 @@ SPECIFICITY = 0.2
 """What rare words on topic add to relevance at most, beside the cosine."""
 ASKING = 0.05
 """What it adds to relevance that a question asks for someone's words: chores rarely do."""
+LONE = 0.15
+"""What a single word on topic, which asks for nobody's words, takes from relevance: small talk."""
 GAP_MS = 30 * 60 * 1000
 """Uploads that name no conversation are one as long as no pause is longer than this."""
 
@@ -324,20 +326,23 @@ def newest_first(
 
 
 def relevance(
-    words: Words, plain: Floats, *, topical: bool, asking: bool, admissible: Flags
+    words: Words, plain: Floats, *, topical: int, asking: bool, admissible: Flags
 ) -> float:
     """How sure it is that the vault holds anything on the question: absolute, 0 to 1.25.
 
     plain       cosines with the unweighted question
-    topical     whether any of its words say what it is about; for small talk nothing counts
+    topical     how many of its words say what it is about; 0 is small talk: nothing counts for it
     asking      whether it asks for someone's words
     admissible  rows that may be found
     """
-    if not topical or not admissible.any():
+    if topical == 0 or not admissible.any():
         return 0.0
     nearest = float(plain[admissible].max())
     rarest = min(1.0, float(words.specificity[admissible].max()))
-    return nearest + SPECIFICITY * rarest + ASKING * asking
+    sure = nearest + SPECIFICITY * rarest
+    if asking:
+        return sure + ASKING
+    return sure - LONE if topical == 1 else sure
 
 
 def within(sizes: Sequence[int], tokens: int, count: int) -> list[int]:

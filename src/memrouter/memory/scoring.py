@@ -109,10 +109,10 @@ def rank(
         inside = _during(signals, question)
         if question.period.up_to:
             admissible &= signals.created < question.period.end.timestamp() * 1_000
-        elif question.topical:
-            scores += np.float32(PERIOD) * inside
-        else:
+        elif question.by_time:
             admissible &= inside
+        else:
+            scores += np.float32(PERIOD) * inside
     lifted = ranking.lift(scores, threads)
     rows = ranking.best(np.where(admissible, lifted, -np.inf), count)
     rows = rows[: int(np.count_nonzero(admissible))]
@@ -135,7 +135,7 @@ def _relevance(
 ) -> float:
     if question.profile:
         return float(author is not None and bool((author * admissible).any()))
-    if question.period is not None and not question.topical:
+    if question.by_time:
         return float(admissible.any())
     plain = likeness.plain if likeness.plain is not None else likeness.encoder
     near = plain if plain is not None else words.coverage

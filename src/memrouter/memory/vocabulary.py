@@ -24,7 +24,14 @@ CHATTER = frozenset(
     things something anything everything lot one up down said say says talk talked talking told
     discuss discussed mention mentioned remember recall remind chat conversation last time
     yesterday tomorrow tonight week ago more about wait done stop hmm huh test testing works happen
-    happened do doing did back day
+    happened do doing did back day oh ah aha ooh um uh er eh whoa yay ugh phew gosh omg
+    congrats congratulations agree agreed correct true noted understood gotcha deal absolutely
+    definitely certainly totally obviously perhaps maybe probably possibly actually basically
+    literally seriously honestly glad happy interesting impressive brilliant excellent fantastic
+    wonderful lovely super terrible bad make makes sense worries worry problem matter cheers joke
+    luck lucky fun safe care appreciate appreciated grateful point fair enough ready moment minute
+    second long only ever still also even another else same new real kind idea ideas weekend hope
+    feel start let lets course guess everyone guys mate buddy dude brb btw
 
     hallo danke bitte ja nein tschüss guten tag abend bonjour salut merci oui bonsoir hola gracias
     sí buenos días ciao grazie prego olá obrigado obrigada oi sim hoi dank hej tack cześć dzięki
