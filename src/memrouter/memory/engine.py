@@ -19,17 +19,19 @@ from memrouter.domain import (
     Scope,
     Turn,
 )
-from memrouter.errors import EmbedderError
 from memrouter.memory import context, conversation, lineage, query, sticky
 from memrouter.memory.backlog import passage
 from memrouter.memory.conversation import Window, with_lead
 from memrouter.memory.finder import Finder, Found
+from memrouter.memory.forgive import attempt
 from memrouter.memory.historian import Draft, Historian
 from memrouter.memory.settings import MemorySettings
 from memrouter.ports import Clock, Embedder, Ready, Stored, VaultStore
 
 _FEW = 16
 """Chunks up to which vectors are made before the commit rather than after it."""
+_AT_ONCE_S = 0.1
+"""A commit waits no longer than this for vectors."""
 SIGNED_S = 2 * 86_400.0
 """How long blocks are replayed in front of signed thinking, which is refused if they change."""
 
@@ -184,11 +186,11 @@ class Memory:
         texts = [passage(piece.text, turn.created) for turn in turns for piece in turn.pieces]
         if not self._embedder.instant or not 0 < len(texts) <= _FEW:
             return None
-        try:
-            vectors = await self._embedder.passages(texts)
-        except EmbedderError:  # no reason to lose a turn; the backlog tries again
+        # An embedder that fails or hangs is no reason to lose a turn: the backlog tries again.
+        made = await attempt(lambda: self._embedder.passages(texts), _AT_ONCE_S, "embed")
+        if made.value is None:
             return None
-        return Ready(embedder=self._embedder.name, vectors=vectors)
+        return Ready(embedder=self._embedder.name, vectors=made.value)
 
     async def _within(self, plan: Plan, window: Window) -> Plan:
         """Keep a long conversation within its bounds: see memory.conversation."""

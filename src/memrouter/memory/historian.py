@@ -191,14 +191,14 @@ class Historian:
 
     def _build(self, draft: Draft, unseen: Sequence[_Unseen], model: str) -> Iterator[NewTurn]:
         scope, places, now = draft.scope, draft.places, draft.now
-        for n, turn in enumerate(unseen, start=len(draft.turns)):
+        for n, turn in enumerate(unseen, start=1):
             chain = lineage.link(turn.parent, turn.digest)
             before = places.get(turn.parent)
             conversation = before.conversation if before else scope.conversation or implicit(chain)
             position = before.position + 1 if before else 0
             places[chain] = Place(conversation=conversation, position=position, created=now)
             # Turns of one request keep their order in time.
-            created = now + timedelta(milliseconds=n)
+            created = now - timedelta(milliseconds=len(unseen) - n)
             yield NewTurn(
                 role=turn.role,
                 text=turn.text if turn.keep else "",

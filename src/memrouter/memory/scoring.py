@@ -98,8 +98,8 @@ def rank(
     scores = ranking.fuse(
         weights or _weights(likeness),
         words.score,
-        _centred(likeness.weighted, signals),
-        _centred(likeness.encoder, signals),
+        _standing_in(_centred(likeness.weighted, signals), words.score, signals),
+        _standing_in(_centred(likeness.encoder, signals), words.score, signals),
         author,
     )
     if author is not None and question.of_self and not question.looks_back:
@@ -122,7 +122,7 @@ def rank(
     return Ranked(
         rows=rows,
         scores=lifted[rows] / np.float32(1 + ranking.SESSION),
-        relevance=_relevance(question, words, likeness, author, admissible),
+        relevance=_relevance(question, words, likeness, author, admissible, signals.embedded),
     )
 
 
@@ -132,13 +132,15 @@ def _relevance(
     likeness: Similar,
     author: Floats | None,
     admissible: Flags,
+    embedded: Flags,
 ) -> float:
     if question.profile:
         return float(author is not None and bool((author * admissible).any()))
     if question.by_time:
         return float(admissible.any())
     plain = likeness.plain if likeness.plain is not None else likeness.encoder
-    near = plain if plain is not None else words.coverage
+    # A row that waits for its vector is judged by its words.
+    near = words.coverage if plain is None else np.where(embedded, plain, words.coverage)
     return ranking.relevance(
         words,
         near,
@@ -163,6 +165,13 @@ def _freshness(signals: Signals) -> Floats:
 
 def _centred(similar: Floats | None, signals: Signals) -> Floats | None:
     return None if similar is None else ranking.centred(similar, signals.embedded)
+
+
+def _standing_in(near: Floats | None, words: Floats, signals: Signals) -> Floats | None:
+    """Rows that wait for their vector get their words' score in its place."""
+    if near is None or signals.embedded.all():
+        return near
+    return np.where(signals.embedded, near, words).astype(np.float32)
 
 
 def _weights(likeness: Similar) -> Weights:
