@@ -57,7 +57,8 @@ def page(name: str) -> str:
 
 # --- settings ---
 
-_SECTIONS = {section.__name__: section for section in (*config.SECTIONS, config.Densities)}
+_KINDS: list[type[config.Section]] = [*config.SECTIONS, config.Densities]
+_SECTIONS = {kind.__name__: kind for kind in _KINDS}
 
 
 def shown(default: Any) -> str:
