@@ -22,7 +22,7 @@ DELETE FROM backlog WHERE vault = ? AND owner = ?
 -- name: owners
 SELECT DISTINCT owner FROM backlog
 -- name: marked
-SELECT vault FROM backlog WHERE owner = ? AND vault > ? ORDER BY vault LIMIT 256
+SELECT vault FROM backlog WHERE owner = ? ORDER BY vault
 -- name: take_over
 INSERT INTO backlog (vault, owner) SELECT vault, ? FROM backlog WHERE owner = ?
 ON CONFLICT DO NOTHING

@@ -78,7 +78,7 @@ INSERT INTO meta (one, vault) VALUES (1, ?)
 -- name: vault_id
 SELECT vault FROM meta
 -- name: state
-SELECT revision, epoch, embedder FROM meta
+SELECT revision, epoch, embedder, dimension FROM meta
 -- name: next_revision
 UPDATE meta SET revision = revision + 1 RETURNING revision
 -- name: next_epoch

@@ -6,91 +6,109 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 
 from memrouter.domain import VaultId
-from memrouter.store.sqlite.database import Database
+from memrouter.store.sqlite.database import Database, mapped
 
 _MANY = 1_000
 
 
 class Marks:
-    """The marks of this process. Blocking; used by one thread at a time.
+    """The marks of this process. Blocking; several threads may use it.
 
     A vault that is written again and again keeps its mark, so that a write costs no second commit;
     marks of vaults that are done are taken away together, now and then and at the end.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "run"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._database = Database(folder / "backlog.db", "backlog")
+        """Opens nothing yet."""
+        self._folder = folder
+        self._running = folder / "run"
         self._owner = f"{os.getpid()}-{secrets.token_hex(8)}"
-        self._lock = _locked(self._folder / f"{self._owner}.lock", create=True)
+        self._lock: int | None = None
+        self._opened: Database | None = None
         self._marked: set[VaultId] = set()
         self._done: set[VaultId] = set()
+        self._busy = threading.Lock()
 
     def add(self, vault: VaultId) -> None:
         """Mark a vault, before its chunks are committed."""
-        if vault not in self._marked:
-            self._database.one("mark", vault, self._owner)
-            self._marked.add(vault)
-        self._done.discard(vault)
+        with self._busy:
+            if vault not in self._marked:
+                self._database().one("mark", vault, self._owner)
+                self._marked.add(vault)
+            self._done.discard(vault)
 
     def holds(self, vault: VaultId) -> bool:
-        """Whether a vault is marked and known to have work; safe to ask from any thread."""
+        """Whether a vault is marked and known to have work."""
         return vault in self._marked and vault not in self._done
 
     def done(self, vault: VaultId) -> None:
-        """Note that all chunks of a vault have their vectors."""
-        if vault in self._marked:
-            self._done.add(vault)
-        if len(self._done) >= _MANY:
-            self.sweep()
-
-    def sweep(self) -> None:
-        """Take away the marks of vaults that are done."""
-        if self._done:
-            with self._database.transaction():
-                self._database.many("unmark", [(vault, self._owner) for vault in self._done])
-            self._marked -= self._done
-            self._done.clear()
+        """Note that all chunks of a vault have their vectors; nobody may add any meanwhile."""
+        with self._busy:
+            if vault in self._marked:
+                self._done.add(vault)
+            if len(self._done) >= _MANY:
+                self._sweep()
 
     def probe(self) -> None:
         """Raise StoreError if nothing can be written."""
-        with self._database.transaction():
-            self._database.one("unmark", "", self._owner)
+        with self._busy, self._database().transaction():
+            self._database().one("mark", "", self._owner)
+            self._database().one("unmark", "", self._owner)
 
-    def orphans(self) -> Iterator[VaultId]:
+    def orphans(self) -> list[VaultId]:
         """Vaults that processes which are no more left behind; they are this process's now."""
-        for (owner,) in self._database.all("owners"):
-            if owner != self._owner:
-                self._take_over(owner)
-        after = ""
-        while page := self._database.all("marked", self._owner, after):
-            for (vault,) in page:
-                self._marked.add(VaultId(vault))
-                yield VaultId(vault)
-            after = page[-1][0]
+        with self._busy:
+            for (owner,) in self._database().all("owners"):
+                if owner != self._owner:
+                    self._take_over(owner)
+            found = [VaultId(row[0]) for row in self._database().all("marked", self._owner)]
+            self._marked.update(found)
+            return [vault for vault in found if vault not in self._done]
 
     def close(self) -> None:
         """Take away what is done; what is not stays for the next process."""
-        self.sweep()
-        self._database.close()
-        if self._lock is not None:
-            os.close(self._lock)
-        if not self._marked:
-            (self._folder / f"{self._owner}.lock").unlink(missing_ok=True)
+        with self._busy:
+            if self._opened is None:
+                return
+            self._sweep()
+            self._opened.close()
+            self._opened = None
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+            if not self._marked:
+                (self._running / f"{self._owner}.lock").unlink(missing_ok=True)
+
+    def _database(self) -> Database:
+        if self._opened is None:
+            self._opened = Database(self._folder / "backlog.db", "backlog")
+            with mapped(self._running):
+                self._running.mkdir(mode=0o700, exist_ok=True)
+                self._lock = _locked(self._running / f"{self._owner}.lock", create=True)
+        return self._opened
+
+    def _sweep(self) -> None:
+        """Take away the marks of vaults that are done."""
+        if self._done:
+            with self._database().transaction():
+                rows = [(vault, self._owner) for vault in self._done]
+                self._database().many("unmark", rows)
+            self._marked -= self._done
+            self._done.clear()
 
     def _take_over(self, owner: str) -> None:
-        path = self._folder / f"{owner}.lock"
-        lock = _locked(path, create=False)
-        if lock is None and path.exists():
-            return  # it lives
-        with self._database.transaction():
-            self._database.one("take_over", self._owner, owner)
-            self._database.one("drop_owner", owner)
+        path = self._running / f"{owner}.lock"
+        with mapped(path):
+            lock = _locked(path, create=False)
+            if lock is None and path.exists():
+                return  # it lives
+        with self._database().transaction():
+            self._database().one("take_over", self._owner, owner)
+            self._database().one("drop_owner", owner)
         path.unlink(missing_ok=True)
         if lock is not None:
             os.close(lock)

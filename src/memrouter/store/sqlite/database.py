@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -48,8 +49,7 @@ class Database:
         self.path = path
         self._sql = statements(sql)
         with mapped(path):
-            _private(path)
-            self._db = apsw.Connection(str(path), statementcachesize=statement_cache)
+            self._db = _connected(path, statement_cache)
             try:
                 self._db.set_busy_timeout(_BUSY_MS)
                 for pragma in _PRAGMAS:
@@ -130,11 +130,32 @@ class Database:
         return int(row[0]) if row else 0
 
 
-def _private(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Only a file that is not there: closing a handle would drop the locks this process has on it.
+_connecting = threading.Lock()
+
+
+def _connected(path: Path, statement_cache: int) -> apsw.Connection:
+    """Open a file that only its owner may read, made if need be."""
+    _make_folder(path.parent)
+    # Closing a handle drops the locks that this process has on the file: nobody may get one
+    # between the two steps, and a file that is there is not touched.
+    with _connecting:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        return apsw.Connection(str(path), statementcachesize=statement_cache)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder for its owner only, and its name as durable as what will be in it."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        folder.mkdir(mode=0o700)
+    above = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(above)
+    finally:
+        os.close(above)
 
 
 @contextmanager

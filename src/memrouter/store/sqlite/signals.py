@@ -46,7 +46,7 @@ class SignalCache:
     def get(self, vault: VaultId, database: Database) -> Held:
         """The newest signals of a vault; reads only what changed since the last time."""
         row = database.one("state")
-        revision, epoch, embedder = row or (0, 0, "")
+        revision, epoch, embedder, _ = row or (0, 0, "", 0)
         held = self._held.get(vault)
         if held is not None and held.epoch == epoch and held.signals.revision == revision:
             self._touch(vault)

@@ -157,10 +157,12 @@ def remember(
     dropped: Sequence[bytes],
     now: datetime,
     ready: Ready | None,
-) -> Stored:
-    """See VaultStore.remember."""
+) -> Stored | None:
+    """See VaultStore.remember. None, and nothing stored, if what is ready cannot be used."""
     with db.transaction():
         write = _Write(db, ready)
+        if not write.usable:
+            return None
         for turn in turns:
             write.add(turn)
         write.end()
@@ -186,10 +188,12 @@ class _Write:
     def __init__(self, db: Database, ready: Ready | None) -> None:
         self._db = db
         row = db.one("state")
-        self.revision, _, self._embedder = row or (0, 0, "")
-        usable = ready is not None and self._embedder in ("", ready.embedder)
-        self._ready = ready if usable else None
-        self._vectors = quantised(ready.vectors) if ready is not None and usable else None
+        self.revision, _, self._embedder, dimension = row or (0, 0, "", 0)
+        self.usable = ready is None or (
+            self._embedder in ("", ready.embedder) and dimension in (0, ready.vectors.shape[1])
+        )
+        self._ready = ready
+        self._vectors = None if ready is None else quantised(ready.vectors)
         self._piece = 0
         self._threads: dict[tuple[str, str], int] = {}
         self.turns = 0

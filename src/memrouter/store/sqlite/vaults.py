@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from memrouter.domain import Block, Chunk, Memory, NewTurn, Scope, VaultId, VaultStats, Vectors
-from memrouter.errors import VaultCorrupted
 from memrouter.ports import Pending, Place, Ready, Signals, Stored
 from memrouter.store.sqlite import vault as file
 from memrouter.store.sqlite.backlog import Marks
-from memrouter.store.sqlite.database import Database
+from memrouter.store.sqlite.database import Database, mapped
+from memrouter.store.sqlite.pool import OpenVaults
 from memrouter.store.sqlite.signals import Held, SignalCache, build, picked
-
-T = TypeVar("T")
 
 NOTHING = build((), 0, "")
 """The signals of a vault that was never written."""
-
-
-@dataclass(slots=True)
-class _Open:
-    """A vault's connections: reads never wait for another request's commit."""
-
-    users: int = 0
-    reader: Database | None = None
-    writer: Database | None = None
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def close(self) -> None:
-        for database in (self.reader, self.writer):
-            if database is not None:
-                database.close()
-        self.reader = self.writer = None
 
 
 class SqliteVaultStore:
@@ -62,29 +39,26 @@ class SqliteVaultStore:
         open_vaults  vaults held open at once; more only while that many are in use
         cache_bytes  for the signals of recently used vaults
         """
-        self._folder = folder
-        self._limit = open_vaults
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="store")
-        self._marking = ThreadPoolExecutor(1, thread_name_prefix="backlog")
-        self._open: OrderedDict[VaultId, _Open] = OrderedDict()
+        self._folder = folder / "vaults"
+        self._vaults = OpenVaults(self._folder, limit=open_vaults, threads=threads)
         self._cache = SignalCache(cache_bytes)
-        self._marks: Marks | None = None
+        self._marks = Marks(folder)
 
     # --- recall ---
 
     async def signals(self, scope: Scope, *, core: bool = True) -> Signals:
-        held = await self._read(scope.vault, lambda db: self._cache.get(scope.vault, db))
+        held = await self._vaults.read(scope.vault, lambda db: self._cache.get(scope.vault, db))
         return NOTHING if held is None else _seen(held, scope.session, core)
 
     async def chunks(self, vault: VaultId, ids: Sequence[int]) -> Sequence[Chunk]:
         if not ids:
             return ()
-        return await self._read(vault, lambda db: file.chunks(db, ids)) or ()
+        return await self._vaults.read(vault, lambda db: file.chunks(db, ids)) or ()
 
     # --- history ---
 
     async def known(self, vault: VaultId, chains: Sequence[bytes]) -> Mapping[bytes, Place]:
-        return await self._read(vault, lambda db: file.known(db, chains)) or {}
+        return await self._vaults.read(vault, lambda db: file.known(db, chains)) or {}
 
     async def ends_of(self, scope: Scope, digest: bytes, limit: int = 32) -> Sequence[bytes]:
         where: tuple[str, ...] = (file.storable(scope.session),)
@@ -92,18 +66,18 @@ class SqliteVaultStore:
         if scope.conversation:
             where += (file.storable(scope.conversation),)
             name = "ends_of_in_conversation"
-        rows = await self._read(scope.vault, lambda db: db.all(name, digest, *where, limit))
+        rows = await self._vaults.read(scope.vault, lambda db: db.all(name, digest, *where, limit))
         return [row[0] for row in rows or ()]
 
     async def recent(self, scope: Scope, limit: int) -> Sequence[Memory]:
         where = (file.storable(scope.session), file.storable(scope.conversation))
-        rows = await self._read(scope.vault, lambda db: db.all("recent", *where, limit))
+        rows = await self._vaults.read(scope.vault, lambda db: db.all("recent", *where, limit))
         return [file.memory_of(row) for row in reversed(rows or ())]
 
     async def blocks(
         self, vault: VaultId, keys: Sequence[bytes], since: datetime
     ) -> tuple[Mapping[bytes, Block], int]:
-        return await self._read(vault, lambda db: file.blocks(db, keys, since)) or ({}, 0)
+        return await self._vaults.read(vault, lambda db: file.blocks(db, keys, since)) or ({}, 0)
 
     async def remember(
         self,
@@ -117,22 +91,24 @@ class SqliteVaultStore:
         ready: Ready | None = None,
     ) -> Stored:
         adds_work = any(turn.pieces for turn in turns)
-        if ready is not None and adds_work:
-            stored = await self._write(
-                vault, lambda db: _if_ready(db, ready, turns, block, used, dropped, now)
-            )
-            if stored is not None:
-                return stored
-        return await self._write(
-            vault,
-            lambda db: file.remember(db, turns, block, used, dropped, now, None),
-            adds_work=adds_work,
-        )
+
+        def work(db: Database) -> Stored:
+            if ready is not None and adds_work:
+                stored = file.remember(db, turns, block, used, dropped, now, ready)
+                if stored is not None:
+                    return stored
+            if adds_work:
+                self._marks.add(vault)
+            stored = file.remember(db, turns, block, used, dropped, now, None)
+            assert stored is not None
+            return stored
+
+        return await self._vaults.write(vault, work)
 
     # --- vectors ---
 
     async def pending(self, vault: VaultId, limit: int) -> Sequence[Pending]:
-        found = await self._read(vault, lambda db: file.pending(db, limit))
+        found = await self._vaults.read(vault, lambda db: file.pending(db, limit))
         if not found:
             await self._settle(vault)
         return found or ()
@@ -140,32 +116,38 @@ class SqliteVaultStore:
     async def set_vectors(
         self, vault: VaultId, embedder: str, ids: Sequence[int], vectors: Vectors
     ) -> None:
-        if self._path(vault).exists():
-            await self._write(vault, lambda db: file.set_vectors(db, embedder, ids, vectors))
+        if self._vaults.path(vault).exists():
+            await self._vaults.write(vault, lambda db: file.set_vectors(db, embedder, ids, vectors))
 
     async def backlog(self) -> AsyncIterator[VaultId]:
-        for vault in await self._in(self._marking, lambda: list(self._known_marks().orphans())):
+        for vault in await self._vaults.elsewhere(lambda: list(self._marks.orphans())):
             yield vault
 
     async def embedder(self, vault: VaultId) -> str | None:
-        row = await self._read(vault, lambda db: db.one("embedder"))
+        row = await self._vaults.read(vault, lambda db: db.one("embedder"))
         return row[0] or None if row else None
 
     async def reset(self, vault: VaultId) -> None:
-        if not self._path(vault).exists():
+        if not self._vaults.path(vault).exists():
             return
-        await self._write(vault, file.reset, adds_work=True)
+
+        def work(db: Database) -> None:
+            self._marks.add(vault)
+            file.reset(db)
+
+        await self._vaults.write(vault, work)
 
     # --- looking and deleting ---
 
     async def vaults(self) -> AsyncIterator[VaultId]:
-        found = await self._in(self._pool, lambda: sorted(self._folder.glob("vaults/*/*.db")))
-        for path in found:
-            yield VaultId(path.stem)
+        for folder in await self._vaults.elsewhere(lambda: _inside(self._folder, "*")):
+            for path in await self._vaults.elsewhere(partial(_inside, folder, "*.db")):
+                yield VaultId(path.stem)
 
     async def stats(self, scope: Scope) -> VaultStats:
         session = file.storable(scope.session)
-        return await self._read(scope.vault, lambda db: file.stats(db, session)) or VaultStats()
+        found = await self._vaults.read(scope.vault, lambda db: file.stats(db, session))
+        return found or VaultStats()
 
     async def memories(
         self, scope: Scope, *, after: int = 0, limit: int = 100, whole: bool = False
@@ -180,133 +162,51 @@ class SqliteVaultStore:
             )
             return [file.memory_of(row) for row in found]
 
-        return await self._read(scope.vault, rows) or ()
+        return await self._vaults.read(scope.vault, rows) or ()
 
     async def memory(self, vault: VaultId, id: int) -> Memory | None:
-        row = await self._read(vault, lambda db: db.one("memory", id))
+        row = await self._vaults.read(vault, lambda db: db.one("memory", id))
         return None if row is None else file.memory_of(row)
 
     async def delete(self, vault: VaultId, id: int) -> bool:
-        if not self._path(vault).exists():
+        if not self._vaults.path(vault).exists():
             return False
-        return await self._write(vault, lambda db: file.delete(db, id))
+        return await self._vaults.write(vault, lambda db: file.delete(db, id))
 
     async def clear(self, vault: VaultId, session: str | None) -> int:
-        if not self._path(vault).exists():
+        if not self._vaults.path(vault).exists():
             return 0
         named = None if session is None else file.storable(session)
-        return await self._write(vault, lambda db: file.clear(db, named))
+        return await self._vaults.write(vault, lambda db: file.clear(db, named))
 
     async def warm(self, vault: VaultId) -> int:
-        held = await self._read(vault, lambda db: self._cache.get(vault, db))
+        held = await self._vaults.read(vault, lambda db: self._cache.get(vault, db))
         return 0 if held is None else len(np.unique(held.signals.memories))
 
     async def check(self) -> None:
-        await self._in(self._marking, lambda: self._known_marks().probe())
+        await self._vaults.elsewhere(self._marks.probe)
 
     async def close(self) -> None:
-        for entry in self._open.values():
-            await self._in(self._pool, entry.close)
-        self._open.clear()
-        if self._marks is not None:
-            await self._in(self._marking, self._marks.close)
-            self._marks = None
-        self._pool.shutdown()
-        self._marking.shutdown()
+        await self._vaults.close()
+        await asyncio.to_thread(self._marks.close)
 
-    # --- files and threads ---
-
-    def _path(self, vault: VaultId) -> Path:
-        return self._folder / "vaults" / vault[:2] / f"{vault}.db"
-
-    async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(pool, work)
-
-    async def _read(self, vault: VaultId, work: Callable[[Database], T]) -> T | None:
-        """Run `work` on the vault's reader; None, and no file made, if it was never written."""
-        async with self._borrowed(vault) as entry, entry.reading:
-            if entry.reader is None and entry.writer is None and not self._path(vault).exists():
-                return None
-            return await self._in(self._pool, lambda: work(self._reader(vault, entry)))
-
-    async def _write(
-        self, vault: VaultId, work: Callable[[Database], T], *, adds_work: bool = False
-    ) -> T:
-        """Run `work` on the vault's writer, the vault marked first if that adds to the backlog."""
-        async with self._borrowed(vault) as entry, entry.writing:
-            if adds_work and not (self._marks is not None and self._marks.holds(vault)):
-                await self._in(self._marking, lambda: self._known_marks().add(vault))
-            return await self._in(self._pool, lambda: work(self._writer(vault, entry)))
+    # --- marks ---
 
     async def _settle(self, vault: VaultId) -> None:
         """Note that a vault has no backlog; with its writes held back, so that none slips by."""
-        async with self._borrowed(vault) as entry, entry.writing:
-            row = await self._read(vault, lambda db: db.one("has_pending"))
+
+        def work(db: Database) -> None:
+            row = db.one("has_pending")
             if row is None or not row[0]:
-                await self._in(self._marking, lambda: self._known_marks().done(vault))
+                self._marks.done(vault)
 
-    def _reader(self, vault: VaultId, entry: _Open) -> Database:
-        if entry.reader is None:
-            entry.reader = self._opened(vault)
-        return entry.reader
-
-    def _writer(self, vault: VaultId, entry: _Open) -> Database:
-        if entry.writer is None:
-            entry.writer = self._opened(vault)
-        return entry.writer
-
-    def _opened(self, vault: VaultId) -> Database:
-        path = self._path(vault)
-        database = Database(path, "vault", first=[("new_meta", (vault,))])
-        row = database.one("vault_id")
-        if row is None or row[0] != vault:
-            database.close()
-            raise VaultCorrupted(
-                f"{path.name} is not the vault it is named for", "Restore it from a backup"
-            )
-        return database
-
-    @asynccontextmanager
-    async def _borrowed(self, vault: VaultId) -> AsyncIterator[_Open]:
-        entry = self._open.get(vault)
-        if entry is None:
-            entry = self._open[vault] = _Open()
-        entry.users += 1
-        self._open.move_to_end(vault)
-        try:
-            yield entry
-        finally:
-            entry.users -= 1
-            await self._evict()
-
-    async def _evict(self) -> None:
-        while len(self._open) > self._limit:
-            idle = next((v for v, entry in self._open.items() if not entry.users), None)
-            if idle is None:
-                return
-            entry = self._open.pop(idle)
-            await self._in(self._pool, entry.close)
-
-    def _known_marks(self) -> Marks:
-        if self._marks is None:
-            self._marks = Marks(self._folder)
-        return self._marks
+        if self._marks.holds(vault):
+            await self._vaults.write(vault, work)
 
 
-def _if_ready(
-    db: Database,
-    ready: Ready,
-    turns: Sequence[NewTurn],
-    block: Block | None,
-    used: Sequence[bytes],
-    dropped: Sequence[bytes],
-    now: datetime,
-) -> Stored | None:
-    """Store turns with their vectors; nothing if the vault's are another embedder's."""
-    row = db.one("embedder")
-    if row is not None and row[0] not in ("", ready.embedder):
-        return None
-    return file.remember(db, turns, block, used, dropped, now, ready)
+def _inside(folder: Path, pattern: str) -> list[Path]:
+    with mapped(folder):
+        return sorted(folder.glob(pattern))
 
 
 def _seen(held: Held, session: str, core: bool) -> Signals:

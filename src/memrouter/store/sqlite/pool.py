@@ -1,0 +1,197 @@
+"""Vault files held open: a bounded number, each connection with one thread at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import resource
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from memrouter.domain import VaultId
+from memrouter.errors import StoreError, VaultCorrupted
+from memrouter.store.sqlite.database import Database
+
+T = TypeVar("T")
+
+_FILE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
+_FILES_A_VAULT = 6
+"""Two connections with the database and its log each, the log's index, and one to spare."""
+_OTHER_FILES = 256
+"""File handles that the rest of the process may want."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A vault's connections: reads never wait for another request's commit."""
+
+    users: int = 0
+    reader: Database | None = None
+    writer: Database | None = None
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def close(self) -> None:
+        self.close_reader()
+        self.close_writer()
+
+    def close_reader(self) -> None:
+        reader, self.reader = self.reader, None
+        if reader is not None:
+            reader.close()
+
+    def close_writer(self) -> None:
+        writer, self.writer = self.writer, None
+        if writer is not None:
+            writer.close()
+
+
+class OpenVaults:
+    """Runs work on vault files, in threads. Used by one event loop."""
+
+    def __init__(self, folder: Path, *, limit: int, threads: int) -> None:
+        """
+        folder   where the vaults lie, as `ab/abcdef….db`
+        limit    vaults open at once; more only while that many are in use, fewer if the system
+                 allows this process fewer files
+        threads  for reading; as many again for writing, so that no read waits for a commit
+        """
+        self._folder = folder
+        self._limit = max(1, min(limit, _affordable()))
+        self._readers = ThreadPoolExecutor(threads, thread_name_prefix="store-read")
+        self._writers = ThreadPoolExecutor(threads, thread_name_prefix="store-write")
+        self._open: OrderedDict[VaultId, _Open] = OrderedDict()
+        self._running: set[asyncio.Future[Any]] = set()
+        self._closed = False
+
+    def path(self, vault: VaultId) -> Path:
+        """Where a vault lies. Raises StoreError for what cannot be a vault's id."""
+        if not _FILE_NAME.fullmatch(vault):
+            raise StoreError("This is not the id of a vault")
+        return self._folder / vault[:2] / f"{vault}.db"
+
+    async def read(self, vault: VaultId, work: Callable[[Database], T]) -> T | None:
+        """Run `work` on the vault's reader; None, and no file made, if it was never written."""
+
+        def run(entry: _Open) -> T | None:
+            if entry.reader is None:
+                if not self.path(vault).exists():
+                    return None
+                entry.reader = self._opened(vault)
+            try:
+                return work(entry.reader)
+            except VaultCorrupted:
+                entry.close_reader()  # a file put back in its place is found at the next use
+                raise
+
+        return await self._run(vault, self._readers, run)
+
+    async def write(self, vault: VaultId, work: Callable[[Database], T]) -> T:
+        """Run `work` on the vault's writer; the file is made if need be."""
+
+        def run(entry: _Open) -> T:
+            if entry.writer is None:
+                entry.writer = self._opened(vault)
+            try:
+                return work(entry.writer)
+            except VaultCorrupted:
+                entry.close_writer()
+                raise
+
+        return await self._run(vault, self._writers, run)
+
+    async def elsewhere(self, work: Callable[[], T]) -> T:
+        """Run `work`, which is not about one vault, off the event loop."""
+        self._check_open()
+        return await self._shielded(asyncio.get_running_loop().run_in_executor(self._writers, work))
+
+    async def close(self) -> None:
+        """Let what runs end, then close every file."""
+        self._closed = True
+        while self._running:
+            await asyncio.wait(self._running)
+        entries = list(self._open.values())
+        self._open.clear()
+        if entries:
+            await asyncio.to_thread(_close, entries)
+        self._readers.shutdown()
+        self._writers.shutdown()
+
+    async def _run(self, vault: VaultId, pool: ThreadPoolExecutor, work: Callable[[_Open], T]) -> T:
+        """Run `work` with one of the vault's connections to itself.
+
+        Who waits may be cancelled; the connection stays taken until the thread is done with it.
+        """
+        self._check_open()
+        entry = self._open.get(vault)
+        if entry is None:
+            entry = self._open[vault] = _Open()
+        entry.users += 1
+        self._open.move_to_end(vault)
+        lock = entry.reading if pool is self._readers else entry.writing
+        try:
+            await lock.acquire()
+        except BaseException:
+            self._give_back(entry)
+            raise
+        future = asyncio.get_running_loop().run_in_executor(pool, work, entry)
+
+        def done(_: asyncio.Future[T]) -> None:
+            lock.release()
+            self._give_back(entry)
+
+        future.add_done_callback(done)
+        return await self._shielded(future)
+
+    async def _shielded(self, future: asyncio.Future[T]) -> T:
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return await asyncio.shield(future)
+
+    def _give_back(self, entry: _Open) -> None:
+        entry.users -= 1
+        while len(self._open) > self._limit and not self._closed:
+            idle = next((v for v, other in self._open.items() if not other.users), None)
+            if idle is None:
+                return
+            closing = self._open.pop(idle)
+            if closing.reader is not None or closing.writer is not None:
+                future = asyncio.get_running_loop().run_in_executor(self._writers, closing.close)
+                self._running.add(future)
+                future.add_done_callback(self._closed_one)
+
+    def _closed_one(self, future: asyncio.Future[None]) -> None:
+        self._running.discard(future)
+        future.exception()  # what cannot be closed has nobody to tell; the next use will
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("The store is closed")
+
+    def _opened(self, vault: VaultId) -> Database:
+        path = self.path(vault)
+        database = Database(path, "vault", first=[("new_meta", (vault,))])
+        row = database.one("vault_id")
+        if row is None or row[0] != vault:
+            database.close()
+            raise VaultCorrupted(
+                f"{path.name} is not the vault it is named for", "Restore it from a backup"
+            )
+        return database
+
+
+def _close(entries: Sequence[_Open]) -> None:
+    for entry in entries:
+        entry.close()
+
+
+def _affordable() -> int:
+    """How many vaults the system lets this process hold open."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return 1 << 30
+    return max(8, (files - _OTHER_FILES) // _FILES_A_VAULT)
