@@ -98,10 +98,11 @@ class Historian:
         answered = _Unseen(
             role="assistant", text=reply.text, digest=own, parent=draft.end, keep=keep
         )
+        after = replace(draft, now=draft.now + timedelta(milliseconds=1))
         if keep and len(reply.text) > _MUCH:
-            new = await asyncio.to_thread(self._built, draft, [answered], model)
+            new = await asyncio.to_thread(self._built, after, [answered], model)
         else:
-            new = self._built(draft, [answered], model)
+            new = self._built(after, [answered], model)
         return [*turns, *new]
 
     async def new_turns(

@@ -90,7 +90,8 @@ def test_never_raises_whatever_the_events_are(
 def test_never_raises_whatever_the_bytes_are(
     wire: WireFormat, answer: bytes, *, streamed: bool
 ) -> None:
-    assert not read(wire, answer, streamed=streamed).complete
+    ends = b"[DONE]" in answer  # all that a whole stream needs
+    assert ends or not read(wire, answer, streamed=streamed).complete
 
 
 @each_format
