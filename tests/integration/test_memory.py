@@ -43,10 +43,7 @@ class Slow(StaticEmbedder):
     "before",
     [
         "",
-        pytest.param(
-            "It rained in Paris all week.",
-            marks=pytest.mark.xfail(reason="memory/: no vector yet, beside chunks that have one"),
-        ),
+        "It rained in Paris all week.",
     ],
 )
 async def test_what_was_said_is_known_in_the_next_request(
