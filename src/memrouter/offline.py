@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
-import click
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from memrouter import app, start
 from memrouter.app import Parts, Remembering
@@ -92,8 +92,13 @@ def show_found(
     for hit in _with_vault(config, key, user, session, find):
         chunk = hit.chunk
         time = f"{chunk.created.astimezone(zone):%Y-%m-%d %H:%M}"
-        table.add_row(f"{hit.score:.2f}", time, chunk.role, click.unstyle(chunk.text))
+        table.add_row(f"{hit.score:.2f}", time, chunk.role, Text(_inert(chunk.text)))
     console.print(table)
+
+
+def _inert(text: str) -> str:
+    """A text that a terminal shows and does not obey."""
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
 
 
 def _with_vault(

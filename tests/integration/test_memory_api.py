@@ -366,6 +366,33 @@ async def test_the_session_of_the_body_wins(api: Api) -> None:
     assert await api.texts(x_session_id="body") == ["tea"]
 
 
+async def test_texts_that_are_hard_to_store(api: Api) -> None:
+    body = b'{"messages":[{"role":"user","content":"\\ud800 turnips \\u0000 \\udc00"}]}'
+    await api("POST", "/ingest", body, status=202)
+    assert await api.texts() == ["\ufffd turnips \0 \ufffd"]
+    ask = b'{"messages":[{"role":"user","content":"turnips? \\ud800"}]}'
+    assert "turnips" in (await api("POST", "/prepare", ask))["context"]
+    found = await api("POST", "/search", b'{"query":"turnips \\ud800"}')
+    assert found["totalMemories"] == 1
+
+
+async def test_no_messages_at_all(api: Api) -> None:
+    assert (await api("POST", "/prepare", {"messages": []}))["context"] is None
+    answer = await api("POST", "/ingest", {"messages": []}, status=202)
+    assert (answer["accepted"], answer["queued"]) == (True, False)
+
+
+async def test_chores_of_clients_are_no_memories(api: Api) -> None:
+    task = "### Task:\nGenerate a concise title for the chat history.\n### Output:\nJSON"
+    await api.say("My dog is called Rex.")
+    ask = {
+        "messages": [{"role": "user", "content": f"{task}\n<chat_history>My dog?</chat_history>"}]
+    }
+    assert (await api("POST", "/prepare", ask))["context"] is None
+    await api("POST", "/ingest", ask, status=202)
+    assert await api.texts() == ["My dog is called Rex."]
+
+
 # --- modes of the key ---
 
 MODES = {"": (True, True), ":read": (True, False), ":write": (False, True), ":off": (False, False)}

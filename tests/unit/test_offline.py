@@ -72,6 +72,13 @@ def test_in_out_and_found(desk: Desk) -> None:
     assert len(desk.lines()) == 2
 
 
+def test_what_is_stored_is_shown_as_it_is(desk: Desk) -> None:
+    desk.store(b'{"content":"[bold]turnips[/] \\u001b[31mred"}')
+    shown = desk.found("turnips")
+    assert "[bold]turnips[/]" in shown
+    assert "\x1b" not in shown
+
+
 def test_sessions(desk: Desk) -> None:
     desk.store(b'{"content":"tea"}\n{"content":"coffee","session_id":"line"}', session="s")
     assert [line["content"] for line in desk.lines(session="s")] == ["tea"]
