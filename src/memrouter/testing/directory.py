@@ -139,7 +139,7 @@ class MemoryDirectory:
     async def user_vault(self, account: AccountId, user: str) -> VaultId:
         if account not in self._accounts:
             raise StoreError("There is no such account")
-        return self._people.setdefault((account, _clean(user)), VaultId(secrets.token_hex(16)))
+        return self._people.setdefault((account, user), VaultId(secrets.token_hex(16)))
 
     async def vaults_of(self, account: AccountId) -> Sequence[VaultId]:
         own = {key.vault for key in self._keys.values() if key.account == account}

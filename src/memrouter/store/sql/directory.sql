@@ -19,7 +19,7 @@ CREATE TABLE key (
 CREATE INDEX key_account ON key (account, created_ms);
 CREATE TABLE person (
     account TEXT NOT NULL REFERENCES account (id),
-    name TEXT NOT NULL,
+    name BLOB NOT NULL,                   -- UTF-8; lone surrogates as they are: no two users meet
     vault TEXT NOT NULL,
     PRIMARY KEY (account, name)
 ) STRICT;

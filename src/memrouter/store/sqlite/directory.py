@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from memrouter.domain import AccountId, KeyId, KeyRecord, VaultId
 from memrouter.ports import UsageRow
 from memrouter.store.sqlite.database import Database
-from memrouter.store.sqlite.vault import millis, moment
+from memrouter.store.sqlite.vault import millis, moment, storable
 
 T = TypeVar("T")
 
@@ -59,8 +59,9 @@ class SqliteDirectory:
         self._refresh()
         found = self._people.get((account, user))
         if found is None:
-            row = self._reader.one("person", account, user)
-            found = VaultId(row[0]) if row else await self._add_person(account, user)
+            name = user.encode("utf-8", "surrogatepass")
+            row = self._reader.one("person", account, name)
+            found = VaultId(row[0]) if row else await self._add_person(account, name)
             if len(self._people) >= _CACHED_KEYS:
                 self._people.clear()
             self._people[account, user] = found
@@ -131,7 +132,7 @@ class SqliteDirectory:
         rate_per_minute: int | None = None,
     ) -> KeyRecord | None:
         changes = {
-            "change_name": name,
+            "change_name": None if name is None else storable(name),
             "change_quota": quota_tokens,
             "change_rate": rate_per_minute,
         }
@@ -177,7 +178,7 @@ class SqliteDirectory:
         return str(row[0]) if row else None
 
     async def set_setting(self, account: AccountId, name: str, value: str) -> None:
-        await self._change(lambda db: db.one("set_setting", account, name, value))
+        await self._change(lambda db: db.one("set_setting", account, name, storable(value)))
 
     # --- usage ---
 
@@ -208,10 +209,10 @@ class SqliteDirectory:
             self._sealed.clear()
             self._version = version
 
-    async def _add_person(self, account: AccountId, user: str) -> VaultId:
+    async def _add_person(self, account: AccountId, name: bytes) -> VaultId:
         def work(db: Database) -> VaultId:
-            db.one("add_person", account, user, new_vault())
-            row = db.one("person", account, user)
+            db.one("add_person", account, name, new_vault())
+            row = db.one("person", account, name)
             assert row is not None
             return VaultId(row[0])
 
@@ -249,14 +250,14 @@ def _insert(
         id=KeyId(f"key_{secrets.token_hex(8)}"),
         account=account,
         vault=vault or new_vault(),
-        name=name,
+        name=storable(name),
         is_account=is_account,
         created=moment(millis(now)),
         masked=masked,
     )
     db.one(
         "add_key",
-        *(record.id, hashed, account, record.vault, name, masked, int(is_account), 0),
+        *(record.id, hashed, account, record.vault, record.name, masked, int(is_account), 0),
         *(millis(now), *limits),
     )
     return replace(record, quota_tokens=limits[0], rate_per_minute=limits[1])
