@@ -39,13 +39,7 @@ class Slow(StaticEmbedder):
         return await super().passages(texts)
 
 
-@pytest.mark.parametrize(
-    "before",
-    [
-        "",
-        "It rained in Paris all week.",
-    ],
-)
+@pytest.mark.parametrize("before", ["", "It rained in Paris all week."])
 async def test_what_was_said_is_known_in_the_next_request(
     tmp_path: Path, provider: ScriptedProvider, served: tuple[ScriptedProvider, int], before: str
 ) -> None:
