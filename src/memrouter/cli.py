@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from memrouter import __version__
@@ -30,7 +31,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except MemrouterError as e:
-            hint = f"\n{e.hint}." if e.hint else ""
+            hint = f"\n{e.hint}" if e.hint else ""
             raise click.ClickException(f"{e}{hint}") from None
 
 
@@ -148,7 +149,13 @@ def keys_list(config: Callable[[], Config]) -> None:
         if account is None:
             return []
         return [
-            (k.id, k.masked, k.name, "account" if k.is_account else "", f"{k.created:%Y-%m-%d}")
+            (
+                k.id,
+                k.masked,
+                escape(k.name),
+                "account" if k.is_account else "",
+                f"{k.created:%Y-%m-%d}",
+            )
             for k in await directory.keys(account)
         ]
 

@@ -61,9 +61,6 @@ async def test_vectors_that_were_not_made_are_made_after_the_next_start(
         assert (await world.parts.store.stats(Scope(vault=vault))).pending == 0
 
 
-@pytest.mark.xfail(
-    raises=RuntimeError, reason="app.py: the embedder is asked at the start, outside of attempt()"
-)
 async def test_an_embedder_that_fails_at_the_start_is_done_without(
     tmp_path: Path, provider: ScriptedProvider, served: Served
 ) -> None:

@@ -73,7 +73,7 @@ async def read_body(request: Request, receive: Receive, limit: int) -> bytes:
     """The whole request body. Raises TooLarge past `limit` bytes, ClientGone if it breaks off."""
     length = request.named.get("content-length")
     if length is not None:
-        if not length.isdigit():
+        if not (length.isascii() and length.isdigit() and len(length) < 20):
             raise BadRequest("Content-Length is not a number", "Leave it to your HTTP client")
         if int(length) > limit:
             raise too_large(limit)

@@ -30,17 +30,18 @@ log = logger(__name__)
 class Tracked:
     """A `send` that knows whether the answer began, and with which status."""
 
-    __slots__ = ("_headers", "_send", "status")
+    __slots__ = ("_send", "headers", "status")
 
-    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._headers = headers
+        self.headers: list[tuple[bytes, bytes]] = []
+        """To add to the answer."""
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *self._headers]
+            message["headers"] = [*message.get("headers", ()), *self.headers]
         await self._send(message)
 
 
@@ -72,24 +73,39 @@ class Edge:
         else:
             request.path = scope["path"] = usual(request.path)
         label, status = "own", 500
+        tracked = Tracked(send)
         self._metrics.running.inc()
         try:
-            endpoint = self._relayed(request, scope)
+            endpoint = self._relayed(request)
             if endpoint is None:
-                status = await self._serve_own(request, scope, receive, send)
+                tracked.headers = [(b"x-request-id", request.id.encode())]
+                status = await self._serve_own(request, scope, receive, tracked)
             else:
                 label = endpoint.label
-                status = await self._relay(request, endpoint, receive, send)
-        except UpstreamError as e:  # it broke off; ending here cuts the client off too
-            log.warning("provider broke off", request=request.id, exc_info=e)
-        except MemrouterError as e:
-            status = e.status
-            await respond.send_error(send, e, headers=[(b"x-request-id", request.id.encode())])
+                status = await self._relay(request, endpoint, receive, tracked)
+        except Exception as e:  # noqa: BLE001 - what a bug does to one request is said here
+            status = await self._failed(request, tracked, e)
         finally:
             self._metrics.running.dec()
             self._done(request, label, status)
 
-    def _relayed(self, request: Request, scope: Scope) -> Endpoint | None:
+    async def _failed(self, request: Request, send: Tracked, error: Exception) -> int:
+        """Say what went wrong; an answer that began is cut off, so that its client sees that."""
+        ours = _as_ours(error, request)
+        if send.status:
+            kind = "provider broke off" if isinstance(error, UpstreamError) else "answer broke off"
+            log.warning(kind, request=request.id, exc_info=error)
+            if not isinstance(error, UpstreamError):
+                raise error
+            return send.status
+        if ours.status >= 500:
+            path = _shape(request)
+            log.error("request failed", request=request.id, path=path, exc_info=error)
+        send.headers = [(b"x-request-id", request.id.encode())]
+        await respond.send_error(send, ours)
+        return ours.status
+
+    def _relayed(self, request: Request) -> Endpoint | None:
         """The provider's endpoint that is asked for; None where it is one of ours."""
         if request.surface == "v3":
             url = self._targets.url(request)
@@ -101,22 +117,16 @@ class Edge:
             return None
         return v1_endpoint(request.method, request.path, self._formats)
 
-    async def _serve_own(self, request: Request, scope: Scope, receive: Receive, send: Send) -> int:
-        tracked = Tracked(send, [(b"x-request-id", request.id.encode())])
+    async def _serve_own(
+        self, request: Request, scope: Scope, receive: Receive, send: Tracked
+    ) -> int:
         scope["app"] = self
         scope["memrouter.request"] = request
         try:
-            await self._own(scope, receive, tracked)
+            await self._own(scope, receive, send)
         except ClientGone:
             return CLIENT_GONE
-        except Exception as e:
-            error = _as_ours(e, request)
-            if error.status >= 500:
-                log.exception("request failed", request=request.id, path=_shape(request))
-            if tracked.status:
-                raise
-            await respond.send_error(tracked, error)
-        return tracked.status
+        return send.status
 
     def _done(self, request: Request, label: str, status: int) -> None:
         took = perf_counter() - request.started_s

@@ -274,7 +274,6 @@ async def test_a_bug_is_500_without_details_and_in_the_log_with_its_place(
     assert SECRET not in logged.getvalue()
 
 
-@pytest.mark.xfail(reason="edge/routes.py: a bug in the relay is not caught: no JSON, no log line")
 @pytest.mark.parametrize("kind", ["bare", "group"])
 async def test_a_bug_in_the_relay_is_500_without_details_too(
     world: World, logged: io.StringIO, kind: str
