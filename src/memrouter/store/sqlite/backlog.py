@@ -11,6 +11,7 @@ from pathlib import Path
 
 from memrouter.domain import VaultId
 from memrouter.store.sqlite.database import Database, mapped
+from memrouter.store.statements import statements
 
 _MANY = 1_000
 
@@ -85,7 +86,7 @@ class Marks:
 
     def _database(self) -> Database:
         if self._opened is None:
-            self._opened = Database(self._folder / "backlog.db", "backlog")
+            self._opened = Database(self._folder / "backlog.db", statements("backlog"))
             with mapped(self._running):
                 self._running.mkdir(mode=0o700, exist_ok=True)
                 self._lock = _locked(self._running / f"{self._owner}.lock", create=True)

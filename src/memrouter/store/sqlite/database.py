@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,12 @@ from typing import Any
 import apsw
 
 from memrouter.errors import StoreError, StoreFull, VaultCorrupted, VaultNewer
-from memrouter.store.statements import statements
 
 _PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -512",
 )
 _BUSY_MS = 10_000
 _CHECKPOINTS = 50
@@ -34,24 +31,28 @@ class Database:
     def __init__(
         self,
         path: Path,
-        sql: str,
+        sql: Mapping[str, str],
         *,
+        key: bytes | None = None,
         cache_kb: int = 512,
         first: Sequence[tuple[str, tuple[Any, ...]]] = (),
         statement_cache: int = 32,
     ) -> None:
         """Open a file, make it if need be, and bring it to the newest schema.
 
-        sql    which .sql file has its statements
+        sql    its statements by name; schema_1, schema_2 … bring it to these versions
+        key    what it is encrypted with; None for plain files
         first  statements that fill a new file
         raises StoreError and its subclasses
         """
         self.path = path
-        self._sql = statements(sql)
+        self._sql = sql
         with mapped(path):
             self._db = _connected(path, statement_cache)
             try:
                 self._db.set_busy_timeout(_BUSY_MS)
+                if key is not None:
+                    self._db.pragma("hexkey", key.hex())
                 for pragma in _PRAGMAS:
                     self._db.execute(pragma).fetchall()
                 self._db.execute(f"PRAGMA cache_size = -{cache_kb}")
@@ -109,15 +110,12 @@ class Database:
 
     def _migrate(self, first: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
         newest = sum(1 for name in self._sql if name.startswith("schema_"))
-        if self._version() == newest:
+        version = self._version(newest)
+        self._write_ahead()
+        if version == newest:
             return
         with self.transaction():
-            version = self._version()  # another process may have been faster
-            if version > newest:
-                raise VaultNewer(
-                    f"{self.path.name} has schema {version}, this memrouter knows up to {newest}",
-                    "Run the memrouter that wrote it, or a newer one",
-                )
+            version = self._version(newest)  # another process may have been faster
             for step in range(version, newest):
                 self._db.execute(self._sql[f"schema_{step + 1}"])
             if version == 0:
@@ -125,9 +123,26 @@ class Database:
                     self._db.execute(self._sql[name], values)
             self._db.execute(f"PRAGMA user_version = {newest}")
 
-    def _version(self) -> int:
-        row = self._db.execute("PRAGMA user_version").fetchone()
-        return int(row[0]) if row else 0
+    def _version(self, newest: int) -> int:
+        version = int(self._db.pragma("user_version"))
+        if version > newest:
+            raise VaultNewer(
+                f"{self.path.name} has schema {version}, this memrouter knows up to {newest}",
+                "Run the memrouter that wrote it, or a newer one",
+            )
+        return version
+
+    def _write_ahead(self) -> None:
+        # Where another process makes the same file, this fails at once instead of waiting.
+        for attempt in range(_BUSY_MS // 10):
+            try:
+                self._db.pragma("journal_mode", "wal")
+            except apsw.BusyError:
+                if attempt == _BUSY_MS // 10 - 1:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
 
 _connecting = threading.Lock()

@@ -15,6 +15,7 @@ from memrouter.domain import AccountId, KeyId, KeyRecord, VaultId
 from memrouter.ports import UsageRow
 from memrouter.store.sqlite.database import Database
 from memrouter.store.sqlite.vault import millis, moment, storable
+from memrouter.store.statements import statements
 
 T = TypeVar("T")
 
@@ -26,9 +27,10 @@ class SqliteDirectory:
 
     def __init__(self, folder: Path) -> None:
         """Open the directory in this data folder. Raises StoreError."""
-        self._writer = Database(folder / "directory.db", "directory", cache_kb=4_096)
-        self._reader = Database(folder / "directory.db", "directory", cache_kb=4_096)
-        self._usage = Database(folder / "usage.db", "usage")
+        path, sql = folder / "directory.db", statements("directory")
+        self._writer = Database(path, sql, cache_kb=4_096)
+        self._reader = Database(path, sql, cache_kb=4_096)
+        self._usage = Database(folder / "usage.db", statements("usage"))
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="directory")
         self._version = -1
         self._keys: dict[bytes, KeyRecord] = {}

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from memrouter.domain import VaultId
 from memrouter.errors import StoreError, VaultCorrupted
 from memrouter.store.sqlite.database import Database
+from memrouter.store.statements import statements
 
 T = TypeVar("T")
 
@@ -174,7 +175,7 @@ class OpenVaults:
 
     def _opened(self, vault: VaultId) -> Database:
         path = self.path(vault)
-        database = Database(path, "vault", first=[("new_meta", (vault,))])
+        database = Database(path, statements("vault"), first=[("new_meta", (vault,))])
         row = database.one("vault_id")
         if row is None or row[0] != vault:
             database.close()
