@@ -136,8 +136,10 @@ async def started(
     config = Config(
         data_dir=str(folder),
         providers={
-            "openai": Provider(base_url=f"http://127.0.0.1:{port}/v1", api_key=PROVIDER_KEY)
+            name: Provider(base_url=f"http://127.0.0.1:{port}/{version}", api_key=PROVIDER_KEY)
+            for name, version in {"openai": "v1", "anthropic": "v1", "google": "v1beta"}.items()
         },
+        allowed_upstreams=(f"127.0.0.1:{port}",),
         **{"recall_timeout_s": 10.0, "commit_timeout_s": 10.0, **settings},
     )
     clock = FixedClock()
