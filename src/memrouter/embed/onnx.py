@@ -21,6 +21,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from memrouter.domain import Vector, Vectors
+from memrouter.embed.texts import fit
 from memrouter.errors import EmbedderError
 from memrouter.ports import Asked
 
@@ -113,7 +114,7 @@ class OnnxEmbedder:
             raise EmbedderError(f"{self.name} failed: {type(e).__name__}") from e
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
-        encodings = self._tokenizer.encode_batch([text[:_LONGEST] for text in texts])
+        encodings = self._tokenizer.encode_batch([fit(text, _LONGEST) for text in texts])
         mask = np.array([e.attention_mask for e in encodings], np.int64)
         given = {
             "input_ids": np.array([e.ids for e in encodings], np.int64),

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from memrouter.domain import Vector, Vectors
+from memrouter.embed.texts import fit
 from memrouter.errors import EmbedderError
 from memrouter.ports import Asked
 
@@ -85,7 +86,7 @@ class OpenAIEmbedder:
 
     async def _ask(self, texts: Sequence[str], timeout_s: float) -> Vectors:
         # Endpoints refuse empty inputs.
-        asked = [text[:_LONGEST] or " " for text in texts]
+        asked = [fit(text, _LONGEST) or " " for text in texts]
         body = msgspec.json.encode({**self._fixed, "input": asked})
         try:
             status, answer = await self._post(self._url, self._headers, body, timeout_s)

@@ -21,6 +21,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from memrouter.domain import Vector, Vectors
+from memrouter.embed.texts import fit
 from memrouter.errors import EmbedderError
 from memrouter.ports import Asked
 
@@ -61,7 +62,7 @@ class StaticEmbedder:
     async def query(self, text: str, rarity: Mapping[str, float]) -> Asked:
         """See Embedder.query; tokens of a word count by `rarity[word]`, words lower-case."""
         run = asyncio.get_running_loop().run_in_executor
-        return await run(self._pool, partial(self._query, text[:_LONGEST], rarity))
+        return await run(self._pool, partial(self._query, fit(text, _LONGEST), rarity))
 
     async def passages(self, texts: Sequence[str]) -> Vectors:
         """See Embedder.passages."""
@@ -82,7 +83,7 @@ class StaticEmbedder:
         return Asked(weighted=weighted, plain=plain)
 
     def _passages(self, texts: Sequence[str]) -> Vectors:
-        cut = [text[:_LONGEST] for text in texts]
+        cut = [fit(text, _LONGEST) for text in texts]
         encodings = self._tokenizer.encode_batch(cut, add_special_tokens=False)
         return np.stack([_unit(self._rows(e.ids).sum(axis=0)) for e in encodings])
 

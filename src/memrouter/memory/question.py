@@ -29,7 +29,7 @@ COMMON = 1.0
 _PROFILE = re.compile(
     r"\b(?:(?:what|everything|anything|all|how much)\b.{0,30}\b(?:know|remember|recall|learn\w*|"
     r"memor\w+|stored?|saved?)\b.{0,12}\babout (?:me|us|myself)|"
-    r"(?:tell|describe|summari[sz]e)\b.{0,20}\b(?:me )?(?:about )?(?:me|myself)\s*[?.!]*\s*$|"
+    r"tell me about (?:me|myself)|describe me|"
     r"who am i|do you (?:know|remember) (?:me|who i am)|(?:was|wei(?:ß|ss)t du).{0,20}über mich|"
     r"qu(?:e|oi).{0,12}sa(?:is|vez)[- ](?:tu|vous).{0,8}(?:de|sur) moi|qué sabes (?:de|sobre) mí|"
     r"o que (?:você )?sabe(?:s)? (?:de|sobre) mim|cosa sai di me)\b|"
@@ -66,6 +66,8 @@ _REFERS = frozenset(
     then same other another both else ones either former latter""".split()
 )
 """Words that stand for something said before."""
+_ASKS = frozenset("what when where who whose which why how and".split())
+_ABOUT_ANSWER = frozenset("you mean".split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,15 +188,18 @@ def _read(
 
 
 def _leans(words: Sequence[QueryWord]) -> bool:
-    """Whether a question leans on what was said before it.
+    """Whether a question leans on what was said before it: one of its words stands for something.
 
-    Either it says nothing of its own beyond function words, at least three of them, or it is short
-    and one of its words stands for something else. Small talk does not lean.
+    With a topic of its own it is short then; without one it asks, as in "what about her?". What
+    only talks about the answer, as in "make it shorter" or "what do you mean?", does not lean.
     """
+    said = [word.word for word in words]
+    if not _REFERS.intersection(said):
+        return False
     topical = sum(word.topical for word in words)
-    if topical == 0:
-        return len(words) >= 3 and all(not word.terms for word in words)
-    return topical <= 3 and any(word.word in _REFERS for word in words)
+    if topical:
+        return topical <= 3
+    return said[0] in _ASKS and not _ABOUT_ANSWER.intersection(said)
 
 
 def _at_most(values: Sequence[T], count: int) -> tuple[T, ...]:

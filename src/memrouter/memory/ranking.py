@@ -266,13 +266,13 @@ def lift(scores: Floats, threads: Rows) -> Floats:
 def best(scores: Floats, count: int) -> Rows:
     """Rows of the highest scores, best first; ties keep the rows' order."""
     count = min(count, len(scores))
-    if count == 0:
+    if count <= 0:
         return np.zeros(0, np.int64)
-    if count < len(scores):
-        rows = np.sort(np.argpartition(-scores, count - 1)[:count])
-    else:
-        rows = np.arange(len(scores))
-    return rows[np.argsort(-scores[rows], kind="stable")].astype(np.int64)
+    least = np.partition(scores, -count)[-count]
+    above, equal = np.flatnonzero(scores > least), np.flatnonzero(scores == least)
+    rows = np.concatenate((above, equal[: count - len(above)]))
+    order = np.argsort(-scores[rows], kind="stable")
+    return rows[order]
 
 
 def worthwhile(scores: Floats) -> Flags:
@@ -341,8 +341,10 @@ def relevance(
     rarest = min(1.0, float(words.specificity[admissible].max()))
     sure = nearest + SPECIFICITY * rarest
     if asking:
-        return sure + ASKING
-    return sure - LONE if topical == 1 else sure
+        sure += ASKING
+    elif topical == 1:
+        sure -= LONE
+    return max(0.0, sure)
 
 
 def within(sizes: Sequence[int], tokens: int, count: int) -> list[int]:
@@ -383,6 +385,8 @@ def _near(rows: Rows, threads: Rows, distance: int) -> Flags:
 def _relative_lengths(signals: Signals, threads: Rows, rows: Rows) -> Floats:
     """Terms in the window of each of `rows`, by the average of all windows."""
     count = len(signals.ids)
+    if count == 0:
+        return np.zeros(0, np.float32)
     lengths = np.diff(signals.starts)
     total = lengths[rows].astype(np.float32)
     average = 1.0
@@ -392,5 +396,5 @@ def _relative_lengths(signals: Signals, threads: Rows, rows: Rows) -> Floats:
             inside = (threads[there] == threads[rows]) & (there == rows + step)
             total += np.float32(share) * lengths[there] * inside
         pairs = np.count_nonzero(threads[distance:] == threads[:-distance])
-        average += 2 * share * pairs / max(count, 1)
+        average += 2 * share * pairs / count
     return total / np.float32(max(float(lengths.mean()) * average, 1e-9))

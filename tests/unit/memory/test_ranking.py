@@ -1,0 +1,336 @@
+"""Scores over rows: words, vectors, authors, sessions, relevance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from math import log
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memrouter.domain import ROLES
+from memrouter.memory import analysis, dots, ranking
+from memrouter.memory.ranking import Occurrences, Rows, Term, Words
+from memrouter.ports import Signals
+
+START = datetime(2024, 3, 1, 9, 0, tzinfo=UTC)
+DIMENSION = 4
+
+
+def signals(
+    texts: Sequence[str],
+    *,
+    groups: Sequence[int] | None = None,
+    minutes: Sequence[int] | None = None,
+    roles: Sequence[str] | None = None,
+    vectors: Sequence[Sequence[float]] | None = None,
+    embedded: Sequence[bool] | None = None,
+) -> Signals:
+    """Rows of these texts, a minute apart in one conversation unless told otherwise."""
+    count = len(texts)
+    terms = [np.array([analysis.term_hash(t) for t in analysis.terms(x)], "<u4") for x in texts]
+    when = minutes or range(count)
+    unit = np.zeros((count, DIMENSION)) if vectors is None else np.array(vectors, float)
+    return Signals(
+        revision=1,
+        ids=np.arange(1, count + 1, dtype=np.int64),
+        memories=np.arange(1, count + 1, dtype=np.int64),
+        groups=np.array(groups or [1] * count, np.int64),
+        created=np.array(
+            [int((START + timedelta(minutes=m)).timestamp() * 1_000) for m in when], np.int64
+        ),
+        roles=np.array([ROLES.index(r) for r in roles or ["user"] * count], np.uint8),
+        digests=np.arange(1, count + 1, dtype=np.uint64),
+        terms=np.concatenate([*terms, np.zeros(0, "<u4")]).astype(np.uint32),
+        starts=np.concatenate(([0], np.cumsum([len(t) for t in terms]))).astype(np.int64),
+        vectors=np.rint(unit * 127).astype(np.int8).reshape(count, DIMENSION),
+        embedded=np.array([True] * count if embedded is None else embedded, np.bool_),
+        embedder="fake",
+    )
+
+
+def asked(text: str) -> list[Term]:
+    """The distinct terms of a question."""
+    return [Term(hash=h) for h in dict.fromkeys(map(analysis.term_hash, analysis.terms(text)))]
+
+
+def found(rows: Signals, terms: Sequence[Term]) -> tuple[Rows, Occurrences]:
+    """Where a question's terms stand."""
+    threads = ranking.conversations(rows)
+    there = ranking.places(rows, [term.hash for term in terms])
+    return threads, ranking.occurrences(rows, threads, terms, there)
+
+
+def scored(rows: Signals, text: str) -> Words:
+    """The words of a question against all rows."""
+    terms = asked(text)
+    threads, occurrences = found(rows, terms)
+    return ranking.score_words(rows, threads, terms, occurrences)
+
+
+# --- conversations and places ---
+
+
+def test_named_conversations_are_as_they_are() -> None:
+    rows = signals(["a"] * 4, groups=[1, 1, 2, 2], minutes=[0, 9_999, 10_000, 10_001])
+    assert ranking.conversations(rows).tolist() == [0, 0, 1, 1]
+
+
+def test_unnamed_turns_are_cut_at_long_pauses() -> None:
+    rows = signals(["a"] * 4, groups=[0] * 4, minutes=[0, 30, 61, 62])
+    assert ranking.conversations(rows).tolist() == [0, 0, 1, 1]
+
+
+def test_an_empty_vault_has_nothing() -> None:
+    rows = signals([])
+    words = scored(rows, "Lisbon")
+    assert ranking.conversations(rows).tolist() == []
+    assert words.score.tolist() == []
+    assert ranking.best(words.score, 5).tolist() == []
+    assert ranking.lift(words.score, ranking.conversations(rows)).tolist() == []
+    assert ranking.worthwhile(words.score).tolist() == []
+    assert ranking.cosines(rows, np.ones((2, DIMENSION), np.float32)).shape == (2, 0)
+
+
+@given(
+    st.lists(st.integers(0, 2**32 - 1), max_size=60),
+    st.lists(st.integers(0, 2**32 - 1), max_size=20),
+)
+def test_among_finds_what_is_there(values: list[int], wanted: list[int]) -> None:
+    near = [v ^ 0x10000 for v in values[:3]]  # the same low half
+    places = ranking.among(np.array(values, np.uint32), wanted + values[:2] + near)
+    expected = {*wanted, *values[:2], *near}
+    assert places.tolist() == [n for n, v in enumerate(values) if v in expected]
+
+
+def test_among_looks_at_all_of_64_bits() -> None:
+    values = np.array([1, 1 << 40, (1 << 40) + 1], np.uint64)
+    assert ranking.among(values, [1 << 40]).tolist() == [1]
+
+
+# --- words ---
+
+
+def test_a_word_counts_less_the_further_away_it_is_said() -> None:
+    rows = signals(["x"] * 5 + ["Lisbon"] + ["x"] * 5)
+    score = scored(rows, "Lisbon").score
+    assert score.argmax() == 5
+    assert score[4] == score[6] > score[3] == score[7] > score[2] == score[8] == 0
+
+
+def test_a_window_ends_with_its_conversation() -> None:
+    rows = signals(["x", "Lisbon", "x"], groups=[1, 1, 2])
+    assert scored(rows, "Lisbon").score[2] == 0
+    assert scored(rows, "Lisbon").score[0] > 0
+
+
+def test_rare_words_count_more() -> None:
+    rows = signals(["red car", "red", "red", "blue car"], groups=[1, 2, 3, 4])
+    score = scored(rows, "blue red").score
+    assert score[3] > score[1]
+
+
+def test_words_that_nobody_said_count_in_the_denominator() -> None:
+    rows = signals(["red car", "blue"], groups=[1, 2])
+    assert scored(rows, "red zebra").score[0] < scored(rows, "red").score[0]
+    assert scored(rows, "red zebra").coverage[0] == pytest.approx(
+        log1p(1, 2) / (log1p(1, 2) + log1p(0, 2))
+    )
+
+
+def log1p(matches: int, rows: int) -> float:
+    """BM25's idf with the background."""
+    return log(1 + (rows + ranking.BACKGROUND - matches + 0.5) / (matches + 0.5))
+
+
+def test_bm25_by_hand() -> None:
+    rows = signals(["red red car", "blue"], groups=[1, 2])
+    length = 3 / 2  # of the mean, windows being the rows alone
+    damping = ranking.K1 * (1 - ranking.B + ranking.B * length)
+    assert scored(rows, "red").score[0] == pytest.approx((ranking.K1 + 1) * 2 / (2 + damping))
+
+
+def test_only_topical_words_are_specific() -> None:
+    rows = signals(["Lisbon hello"])
+    terms = [Term(hash=t.hash, topical=False) for t in asked("Lisbon")]
+    threads, occurrences = found(rows, terms)
+    assert ranking.score_words(rows, threads, terms, occurrences).specificity.max() == 0
+    assert scored(rows, "Lisbon").specificity.max() > 0
+
+
+@given(
+    st.lists(
+        st.text(alphabet="abc 花", max_size=8).map(lambda s: s.replace("a", " car ")), max_size=12
+    ),
+    st.lists(st.integers(1, 3), min_size=12, max_size=12).map(sorted),
+    st.text(alphabet="bc 花", max_size=8),
+)
+def test_scores_are_what_a_plain_loop_finds(texts: list[str], groups: list[int], text: str) -> None:
+    rows = signals(texts, groups=groups[: len(texts)])
+    terms = asked(text)
+    words = scored(rows, text)
+    counts = [
+        [
+            list(map(analysis.term_hash, analysis.terms(x))).count(term.hash)
+            for term in terms
+        ]
+        for x in texts
+    ]  # fmt: skip
+    df = [sum(c[t] > 0 for c in counts) for t in range(len(terms))]
+    total = sum(log1p(d, len(texts)) for d in df) or 1
+    for n in range(len(texts)):
+        held = sum(log1p(df[t], len(texts)) for t in range(len(terms)) if counts[n][t])
+        assert words.coverage[n] == pytest.approx(held / total, abs=1e-5)
+        near = [
+            sum(
+                share * counts[m][t]
+                for d, share in enumerate(ranking.WINDOW)
+                for m in {n - d, n + d}
+                if 0 <= m < len(texts) and groups[m] == groups[n]
+            )
+            for t in range(len(terms))
+        ]
+        specific = sum(
+            log1p(df[t], len(texts)) / log1p(0, len(texts)) * min(near[t], 1)
+            for t in range(len(terms))
+        )
+        assert words.specificity[n] == pytest.approx(specific, abs=1e-5)
+        assert (words.score[n] > 0) == any(near)
+
+
+# --- vectors ---
+
+
+@given(st.integers(0, 9), st.integers(1, 3), st.integers(1, 9), st.randoms(use_true_random=False))
+def test_dot_products_are_the_same_either_way(
+    many: int, few: int, dimension: int, random: object
+) -> None:
+    chance = np.random.default_rng(hash(random) % 2**32)
+    left = chance.integers(-127, 128, (few, dimension)).astype(np.int8)
+    right = chance.integers(-127, 128, (many, dimension)).astype(np.int8)
+    expected = left.astype(np.int64) @ right.astype(np.int64).T
+    assert dots.by_numpy(left, right).tolist() == expected.tolist()
+    if many:
+        assert dots.products(left, right).tolist() == expected.tolist()
+
+
+def test_cosines() -> None:
+    rows = signals(["a", "b"], vectors=[[1, 0, 0, 0], [0.6, 0.8, 0, 0]])
+    questions = np.array([[1, 0, 0, 0], [0, 1, 0, 0]], np.float32)
+    assert ranking.cosines(rows, questions) == pytest.approx(
+        np.array([[1, 0.6], [0, 0.8]]), abs=0.01
+    )
+
+
+def test_vectors_of_another_dimension_say_nothing() -> None:
+    rows = signals(["a", "b"])
+    assert ranking.cosines(rows, np.ones((1, 9), np.float32)).tolist() == [[0, 0]]
+
+
+def test_centred_cosines_compare() -> None:
+    similar = np.array([0.5, 0.6, 1.0, 0.0], np.float32)
+    embedded = np.array([True, True, True, False])
+    above = ranking.centred(similar, embedded)
+    assert above.tolist() == pytest.approx([-2 / 3, -1 / 3, 1, 0], abs=1e-5)
+    assert ranking.centred(similar, np.zeros(4, np.bool_)).tolist() == [0, 0, 0, 0]
+
+
+# --- order ---
+
+
+def test_a_conversation_lifts_its_rows() -> None:
+    lifted = ranking.lift(np.array([1, 0, 0], np.float32), np.array([0, 0, 1]))
+    assert lifted.tolist() == pytest.approx([1 + ranking.SESSION, ranking.SESSION, 0])
+
+
+@given(st.lists(st.integers(0, 5).map(float), max_size=30), st.integers(0, 40))
+def test_best_are_the_highest_and_ties_keep_their_order(scores: list[float], count: int) -> None:
+    rows = ranking.best(np.array(scores, np.float32), count).tolist()
+    assert rows == sorted(range(len(scores)), key=lambda n: (-scores[n], n))[:count]
+
+
+def test_what_is_far_below_the_best_is_not_worth_its_tokens() -> None:
+    scores = np.array([1.0, 0.5, 0.49], np.float32)
+    assert ranking.worthwhile(scores).tolist() == [True, True, False]
+
+
+NEWER: dict[str, tuple[dict[str, object], list[int]]] = {
+    "replaces the older": ({}, [1, 0]),
+    "is older": ({"minutes": [5, 0]}, [0, 1]),
+    "of another author": ({"roles": ["user", "assistant"]}, [0, 1]),
+    "in one conversation": ({"groups": [1, 1]}, [0, 1]),
+    "about something else": ({"vectors": [[1, 0, 0, 0], [0, 1, 0, 0]]}, [0, 1]),
+    "states nothing": ({"coverage": [1, 0.1]}, [0, 1]),
+    "is far less to the point": ({"scores": [1, 0.4]}, [0, 1]),
+}
+
+
+@pytest.mark.parametrize(("other", "order"), NEWER.values(), ids=NEWER)
+def test_a_later_statement(other: dict[str, list[int]], order: list[int]) -> None:
+    rows = signals(
+        ["a", "b"],
+        groups=other.get("groups", [1, 2]),
+        minutes=other.get("minutes", [0, 9]),
+        roles=other.get("roles"),  # type: ignore[arg-type]
+        vectors=other.get("vectors", [[1, 0, 0, 0]] * 2),  # type: ignore[arg-type]
+    )
+    ranked = ranking.newest_first(
+        rows,
+        ranking.conversations(rows),
+        np.array([0, 1]),
+        np.array(other.get("scores", [1, 0.9]), np.float32),
+        np.array(other.get("coverage", [1, 1]), np.float32),
+        direct=0.5,
+    )
+    assert ranked.tolist() == order
+
+
+def test_the_newest_of_three_comes_first_and_nothing_is_lost() -> None:
+    rows = signals(["a"] * 4, groups=[1, 2, 3, 4], vectors=[[1, 0, 0, 0]] * 4)
+    ones = np.ones(4, np.float32)
+    ranked = ranking.newest_first(
+        rows, ranking.conversations(rows), np.array([3, 1, 0, 2]), ones, ones, direct=0.5
+    )
+    assert ranked[0] == 3
+    assert sorted(ranked.tolist()) == [0, 1, 2, 3]
+    backwards = ranking.newest_first(
+        rows, ranking.conversations(rows), np.array([0, 1, 2, 3]), ones, ones, direct=0.5
+    )
+    assert backwards.tolist() == [3, 2, 1, 0]
+
+
+# --- relevance and budget ---
+
+ONES = np.ones(1, np.float32)
+WORDS = Words(score=ONES, coverage=ONES, specificity=ONES * 9)
+
+
+def test_relevance() -> None:
+    plain, all_ = np.array([0.4], np.float32), np.ones(1, np.bool_)
+    sure = 0.4 + ranking.SPECIFICITY  # of however many rare words
+
+    def relevance(topical: int, asking: bool = False) -> float:
+        return ranking.relevance(WORDS, plain, topical=topical, asking=asking, admissible=all_)
+
+    assert relevance(0) == 0
+    assert relevance(2) == pytest.approx(sure)
+    assert relevance(1) == pytest.approx(sure - ranking.LONE)
+    assert relevance(1, asking=True) == pytest.approx(sure + ranking.ASKING)
+    nothing = np.zeros(1, np.bool_)
+    assert ranking.relevance(WORDS, plain, topical=2, asking=True, admissible=nothing) == 0
+
+
+@given(st.lists(st.integers(1, 50), max_size=20), st.integers(0, 200), st.integers(0, 20))
+def test_what_fits_a_budget(sizes: list[int], tokens: int, count: int) -> None:
+    chosen = ranking.within(sizes, tokens, count)
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) <= count
+    assert sum(sizes[n] for n in chosen) <= tokens
+    left = tokens - sum(sizes[n] for n in chosen)
+    skipped = [n for n in range(len(sizes)) if n not in chosen]
+    assert len(chosen) == count or all(
+        sizes[n] > left + sum(sizes[m] for m in chosen if m > n) for n in skipped
+    )
