@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from starlette.routing import Router
+from starlette.routing import Route, Router
 
 from memrouter import start
 from memrouter.config import Config, load
@@ -19,24 +19,32 @@ from memrouter.domain import Scope
 from memrouter.edge.access import MemoryParts
 from memrouter.edge.account_api import AccountApi
 from memrouter.edge.callers import Callers
+from memrouter.edge.catalog import Catalog
 from memrouter.edge.delivery import Delivery
 from memrouter.edge.embeddings import Embeddings
 from memrouter.edge.inference_api import InferenceApi
+from memrouter.edge.keys_api import KeysApi
+from memrouter.edge.limits import LimitedCallers, Limits
 from memrouter.edge.memory_api import MemoryApi
+from memrouter.edge.models_api import ModelsApi
 from memrouter.edge.ops_api import OpsApi
+from memrouter.edge.provider_keys import ProviderKeys
 from memrouter.edge.relay import Relay, RelaySettings
 from memrouter.edge.routes import Edge
 from memrouter.edge.targets import Targets
+from memrouter.edge.usage import Meter
 from memrouter.embed.static import StaticEmbedder
 from memrouter.memory.backlog import Backlog
 from memrouter.memory.conversation import Window
 from memrouter.memory.engine import Memory
 from memrouter.memory.finder import Finder
+from memrouter.memory.forgive import attempt
 from memrouter.memory.historian import Historian
 from memrouter.memory.settings import MemorySettings
 from memrouter.ops import logs
 from memrouter.ops.metrics import Metrics
 from memrouter.ports import Clock, Directory, Embedder, Stored, Upstream, VaultStore
+from memrouter.secrets import Sealer
 from memrouter.store.sqlite.directory import SqliteDirectory
 from memrouter.store.sqlite.vaults import SqliteVaultStore
 from memrouter.tokens import estimate
@@ -164,20 +172,25 @@ def create_with(parts: Parts) -> Edge:
 
     rooms = remembering(parts, on_stored)
     memory = rooms.memory
-    callers = Callers(
+    meter = Meter(parts.directory, parts.clock)
+    callers = LimitedCallers(
         parts.directory,
+        Limits(meter, parts.clock),
         user_headers=config.user_headers,
         session_headers=config.session_headers,
         bounds_by_default=config.infinite_chat.enabled,
     )
     allowed = Allowlist(parts.providers.known_hosts, config.allowed_upstreams)
-    targets = Targets(parts.providers, allowed)
+    sealer = Sealer(start.secret_key(config, parts.folder))
+    provider_keys = ProviderKeys(parts.directory, sealer)
+    targets = Targets(parts.providers, allowed, provider_keys)
     delivery = Delivery(
         memory,
         parts.upstream,
         metrics,
         own_headers=callers.own_headers,
         commit_timeout_s=config.commit_timeout_s,
+        on_served=meter.add_exchange,
     )
     relay = Relay(
         callers,
@@ -205,12 +218,14 @@ def create_with(parts: Parts) -> Edge:
         settings=rooms.settings,
         clock=parts.clock,
         max_body_bytes=config.max_body_bytes,
+        on_used=meter.add,
     )
-    life = _Life(parts, delivery, backlog)
+    catalog = Catalog(parts.upstream, parts.clock)
+    life = _Life(parts, delivery, backlog, meter, catalog)
     own = Router(
         routes=[
             *OpsApi(parts.store, parts.embedder, backlog, metrics, lambda: life.stopping).routes(),
-            *AccountApi(callers, parts.directory, parts.clock).routes(),
+            *_account_routes(parts, provider_keys, meter, catalog),
             *InferenceApi(memory_parts).routes(),
             *MemoryApi(memory_parts).routes(),
         ],
@@ -220,25 +235,57 @@ def create_with(parts: Parts) -> Edge:
     return Edge(relay, targets, FORMATS, own, metrics)
 
 
+def _account_routes(
+    parts: Parts, keys: ProviderKeys, meter: Meter, catalog: Catalog
+) -> list[Route]:
+    """Endpoints that are open to keys over their limits, too."""
+    config, directory, clock = parts.config, parts.directory, parts.clock
+    callers = Callers(directory)
+    key_routes = KeysApi(
+        callers, directory, parts.store, clock, configured_key=config.account_key
+    ).routes()
+    account_routes = AccountApi(callers, directory, keys, parts.providers, meter, clock).routes()
+    model_routes = ModelsApi(
+        callers, parts.providers, keys, catalog, default_model=config.default_model
+    ).routes()
+    return [*key_routes, *account_routes, *model_routes]
+
+
+_WARM_S = 5.0
+
+
 class _Life:
     """Start and stop order: the backlog works while requests are served; commits end before it."""
 
-    def __init__(self, parts: Parts, delivery: Delivery, backlog: Backlog) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        delivery: Delivery,
+        backlog: Backlog,
+        meter: Meter,
+        catalog: Catalog,
+    ) -> None:
         self._parts = parts
         self._delivery = delivery
         self._backlog = backlog
+        self._meter = meter
+        self._catalog = catalog
         self.stopping = False
 
     @asynccontextmanager
     async def lived(self, _app: Any) -> AsyncIterator[None]:
         """For the lifespan of the server."""
-        await self._parts.embedder.query("What was said before?", {})  # loads what is loaded late
+        # Loads what is loaded late. If it fails, requests go on without memory, and say so.
+        await attempt(lambda: self._parts.embedder.query("What was said?", {}), _WARM_S, "warm up")
         working = asyncio.create_task(self._backlog.run())
+        counting = asyncio.create_task(self._meter.run())
         try:
             yield
         finally:
             self.stopping = True
             await self._delivery.drain()
             working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+            self._meter.stop()
+            await self._catalog.close()
+            await asyncio.gather(working, counting, return_exceptions=True)
             await self._parts.close()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from time import perf_counter
 
 from memrouter.domain import Reply
-from memrouter.edge import headers
+from memrouter.edge import headers, usage
 from memrouter.edge.decoding import Decoder
 from memrouter.edge.exchange import Exchange
 from memrouter.errors import UpstreamError
@@ -35,13 +35,18 @@ class Delivery:
         *,
         own_headers: tuple[str, ...],
         commit_timeout_s: float,
+        on_served: Callable[[Exchange, Reply | None], None] = lambda x, reply: None,
     ) -> None:
-        """own_headers  configured headers that no provider may see"""
+        """
+        own_headers  configured headers that no provider may see
+        on_served    told once of each exchange that its provider accepted, when it ends
+        """
         self._memory = memory
         self._upstream = upstream
         self._metrics = metrics
         self._own_headers = own_headers
         self._commit_timeout_s = commit_timeout_s
+        self._on_served = on_served
         self._commits: set[asyncio.Task[None]] = set()
 
     async def drain(self) -> None:
@@ -76,10 +81,13 @@ class Delivery:
         finally:
             if answer.status < 300:  # whatever ended it: the provider took what the user said
                 self._start_commit(x, None)
+                if not x.served:
+                    self._served(x, x.reader.finish() if x.reader else None)
             await answer.close()
 
     async def _pass_on(self, x: Exchange, answer: Answer) -> None:
         reader, decoder = _reader(x, answer)
+        x.reader = reader
         if x.request.surface == "v3":
             await self._tell_draft(x)
         head = _head(answer, x.outcome.headers(perf_counter()))
@@ -112,9 +120,14 @@ class Delivery:
 
     async def _commit(self, x: Exchange, reply: Reply) -> None:
         """Store the exchange before its end is handed on: the next request must find it."""
+        self._served(x, reply)
         task = self._start_commit(x, reply)
         if task is not None:
             await asyncio.wait({task}, timeout=self._commit_timeout_s)
+
+    def _served(self, x: Exchange, reply: Reply | None) -> None:
+        x.served = True
+        self._on_served(x, reply)
 
     def _start_commit(self, x: Exchange, reply: Reply | None) -> asyncio.Task[None] | None:
         if x.plan is None or x.committed:
@@ -152,11 +165,13 @@ def _head(answer: Answer, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[byte
 
 
 def _reader(x: Exchange, answer: Answer) -> tuple[ReplyReader | None, Decoder]:
-    """What reads a copy of the answer; nothing where there is nothing to store."""
+    """What reads a copy of the answer: for memory, or for its usage alone."""
     kinds = [value for name, value in answer.headers if name == b"content-type"]
     codings = [value for name, value in answer.headers if name == b"content-encoding"]
     decoder = Decoder(codings[0] if codings else b"")
-    if x.wire is None or x.plan is None or answer.status >= 300:
+    if answer.status >= 300:
         return None, decoder
-    streamed = bool(kinds) and kinds[0].lower().startswith(b"text/event-stream")
-    return x.wire.reader(streamed=streamed), decoder
+    kind = kinds[0].lower() if kinds else b""
+    if x.wire is None or x.plan is None:
+        return usage.reader(x, kind), decoder
+    return x.wire.reader(streamed=kind.startswith(b"text/event-stream")), decoder

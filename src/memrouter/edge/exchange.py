@@ -15,7 +15,7 @@ from memrouter.memory.engine import Plan
 from memrouter.memory.forgive import Tried
 from memrouter.memory.historian import Draft
 from memrouter.upstream.v3 import V3Url
-from memrouter.wire.format import WireFormat
+from memrouter.wire.format import ReplyReader, WireFormat
 
 _DOUBLED = re.compile(r"^(?:/+v1)+(?=/v1(?:beta)?/)")
 _BARE = re.compile(
@@ -89,6 +89,10 @@ class Exchange:
     drafting: asyncio.Task[Tried[Draft]] | None = None
     """Finds out what the prompt adds, while the provider is at work."""
     committed: bool = False
+    reader: ReplyReader | None = None
+    """Reads a copy of the answer."""
+    served: bool = False
+    """Whether its usage has been counted."""
 
     @property
     def wire(self) -> WireFormat | None:

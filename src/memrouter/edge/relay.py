@@ -137,6 +137,7 @@ class Relay:
         data = await body.whole()
         model = _model_of(data)
         route = self._targets.route(request, model)
+        x.model = route.model or model or ""
         x.target = await self._targets.at_route(route, request.path, request, caller)
         if route.model is None or model is None:
             return data

@@ -7,19 +7,26 @@ from memrouter.edge import headers
 from memrouter.edge.asgi import Request
 from memrouter.edge.auth import is_memory_key
 from memrouter.edge.callers import Caller
+from memrouter.edge.provider_keys import ProviderKeys
 from memrouter.upstream import target, v3
 from memrouter.upstream.allowlist import Allowlist
 from memrouter.upstream.providers import Provider, Providers
-from memrouter.upstream.target import Route
+from memrouter.upstream.target import Route, Sent
 from memrouter.upstream.v3 import V3Url
+
+_NOTHING = Sent()
 
 
 class Targets:
     """Finds the targets of requests."""
 
-    def __init__(self, providers: Providers, allowed: Allowlist) -> None:
+    def __init__(
+        self, providers: Providers, allowed: Allowlist, keys: ProviderKeys | None = None
+    ) -> None:
+        """keys  those that accounts have stored; None where none can be"""
         self._providers = providers
         self._allowed = allowed
+        self._keys = keys
 
     def route(self, request: Request, model: str | None) -> Route:
         """The provider of a request on /v1. Raises BadRequest."""
@@ -34,20 +41,22 @@ class Targets:
         )
 
     async def at_route(self, route: Route, path: str, request: Request, caller: Caller) -> Target:
-        """Raises ProviderKeyMissing."""
+        """Raises ProviderKeyMissing, or SealBroken if the account's key cannot be opened."""
         query = _theirs(request.query, request, headers.OUR_PARAMETERS)
         stored = await self._stored(route.provider, caller)
         return target.target(route, path=path, query=query, sent=caller.shown.sent, stored=stored)
 
     async def at_url(self, url: V3Url, request: Request, caller: Caller) -> Target:
-        """Raises ProviderKeyMissing."""
+        """Raises ProviderKeyMissing, or SealBroken if the account's key cannot be opened."""
         query = _theirs(url.query, request, headers.V3_PARAMETERS)
         stored = await self._stored(url.provider, caller) if url.provider else ""
         return v3.target(url, query=query, sent=caller.shown.sent, stored=stored)
 
     async def _stored(self, provider: Provider, caller: Caller) -> str:
-        """The account's own key for a provider; "" if it has none."""
-        return ""
+        """The account's own key for a provider; "" if it has none, or the client brought one."""
+        if self._keys is None or caller.shown.sent != _NOTHING:
+            return ""
+        return await self._keys.find(caller.account, provider.name)
 
 
 def _theirs(query: str, request: Request, ours: frozenset[str]) -> str:
