@@ -34,7 +34,7 @@ def main(url: str, folder: str) -> None:
     places: dict[str, int] = {}
     for line in sys.stdin:
         asked = json.loads(line)
-        user = asked["history"]
+        user = asked["history"].replace(" ", "_")
         if asked["op"] == "remember":
             for place, turn in enumerate(asked["turns"]):
                 said = {"role": turn["role"], "content": turn["text"]}

@@ -24,7 +24,7 @@ CHATTER = frozenset(
     things something anything everything lot one up down said say says talk talked talking told
     discuss discussed mention mentioned remember recall remind chat conversation last time
     yesterday tomorrow tonight week ago more about wait done stop hmm huh test testing works happen
-    happened do doing did back day oh ah aha ooh um uh er eh whoa yay ugh phew gosh omg
+    happened back day oh ah aha ooh um uh er eh whoa yay ugh phew gosh omg
     congrats congratulations agree agreed correct true noted understood gotcha deal absolutely
     definitely certainly totally obviously perhaps maybe probably possibly actually basically
     literally seriously honestly glad happy interesting impressive brilliant excellent fantastic

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memrouter.domain import ROLES
-from memrouter.memory import analysis, dots, ranking
+from memrouter.memory import analysis, ranking
 from memrouter.memory.ranking import Occurrences, Rows, Term, Words
 from memrouter.ports import Signals
 
@@ -202,19 +202,6 @@ def test_scores_are_what_a_plain_loop_finds(texts: list[str], groups: list[int],
 
 
 # --- vectors ---
-
-
-@given(st.integers(0, 9), st.integers(1, 3), st.integers(1, 9), st.randoms(use_true_random=False))
-def test_dot_products_are_the_same_either_way(
-    many: int, few: int, dimension: int, random: object
-) -> None:
-    chance = np.random.default_rng(hash(random) % 2**32)
-    left = chance.integers(-127, 128, (few, dimension)).astype(np.int8)
-    right = chance.integers(-127, 128, (many, dimension)).astype(np.int8)
-    expected = left.astype(np.int64) @ right.astype(np.int64).T
-    assert dots.by_numpy(left, right).tolist() == expected.tolist()
-    if many:
-        assert dots.products(left, right).tolist() == expected.tolist()
 
 
 def test_cosines() -> None:
