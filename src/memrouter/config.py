@@ -49,6 +49,7 @@ class Embeddings(Section, frozen=True):
     model: str
     dimension: Count
     api_key: str = ""
+    floor: NotNegative = 0.0  # relevance under which nothing is injected; depends on the model
 
 
 class Density(Section, frozen=True):

@@ -254,6 +254,10 @@ class VaultStore(Protocol):
         """Name of the embedder the vault was made with; None if nothing is embedded yet."""
         ...
 
+    async def choose_embedder(self, vault: VaultId, embedder: str) -> None:
+        """Have a vault without vectors keep to an embedder. Raises Conflict if it has others."""
+        ...
+
     async def reset(self, vault: VaultId) -> None:
         """Forget all vectors and the embedder, so that another one may fill the vault."""
         ...

@@ -6,7 +6,7 @@ There is no queue. Chunks without a vector are the backlog; words find them mean
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 from memrouter.domain import VaultId
@@ -31,12 +31,14 @@ class Backlog:
         store: VaultStore,
         embedder: Embedder,
         *,
+        others: Mapping[str, Embedder] | None = None,
         on_embedded: Callable[[int], None] = lambda count: None,
         on_waiting: Callable[[int], None] = lambda vaults: None,
     ) -> None:
-        """on_embedded and on_waiting are told of chunks embedded and of vaults that wait."""
+        """others are the embedders that vaults may keep to instead, by name; on_embedded and on_waiting are told of chunks embedded and of vaults that wait."""
         self._store = store
         self._embedder = embedder
+        self._others = others or {}
         self._on_embedded = on_embedded
         self._on_waiting = on_waiting
         self._waiting: dict[VaultId, None] = {}
@@ -87,9 +89,11 @@ class Backlog:
         """Embed up to BATCH chunks of a vault; return how many."""
         pending = await self._store.pending(vault, BATCH)
         if pending:
-            vectors = await self._embedder.passages([passage(c.text, c.created) for c in pending])
+            own = await self._store.embedder(vault)
+            embedder = self._others.get(own or "", self._embedder)
+            vectors = await embedder.passages([passage(c.text, c.created) for c in pending])
             ids = [chunk.id for chunk in pending]
-            await self._store.set_vectors(vault, self._embedder.name, ids, vectors)
+            await self._store.set_vectors(vault, embedder.name, ids, vectors)
             self._on_embedded(len(ids))
         return len(pending)
 

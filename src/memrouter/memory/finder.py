@@ -4,7 +4,7 @@ the ranking in between."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -38,11 +38,19 @@ class Finder:
     """Ranks what a vault holds."""
 
     def __init__(
-        self, store: VaultStore, embedder: Embedder, *, floor: float, encoder: bool = False
+        self,
+        store: VaultStore,
+        embedder: Embedder,
+        *,
+        floor: float,
+        encoder: bool = False,
+        others: Mapping[str, tuple[Embedder, float]] | None = None,
     ) -> None:
         """floor    relevance under which a vault is said to hold nothing on a question
         encoder  whether the embedder is a sentence encoder, which ranks by other weights
+        others   sentence encoders that vaults may keep to instead, and their floors, by name
         """
+        self._others = others or {}
         self._store = store
         self._embedder = embedder
         self._floor = floor
@@ -79,29 +87,33 @@ class Finder:
         ranked = await self._rank(signals, asked, _excluded(signals, exclude, taken), budget)
         rows = ranked.rows
         if floor:
-            if ranked.relevance < self._floor:
+            if ranked.relevance < self._chosen(signals)[1]:
                 return Found(revision=signals.revision)
             rows = rows[ranking.worthwhile(ranked.scores)]
         return Found(
             hits=await self._hits(scope, signals, ranked, rows, budget), revision=signals.revision
         )
 
+    def _chosen(self, signals: Signals) -> tuple[Embedder, float]:
+        """The embedder that a vault keeps to, and its floor."""
+        return self._others.get(signals.embedder, (self._embedder, self._floor))
+
     async def _rank(
         self, signals: Signals, asked: Question, excluded: Flags | None, budget: Budget
     ) -> Ranked:
         looked = await _off_loop(signals, lambda: scoring.look_up(signals, asked))
-        usable = signals.embedder == self._embedder.name
+        embedder, _ = self._chosen(signals)
+        usable = signals.embedder == embedder.name
+        encoder = self._encoder or embedder is not self._embedder
         vectors = (
-            await self._embedder.query(asked.text, asked.rarity(looked.found.idf.tolist()))
+            await embedder.query(asked.text, asked.rarity(looked.found.idf.tolist()))
             if usable
             else None
         )
 
         def rank() -> Ranked:
             likeness = (
-                Similar()
-                if vectors is None
-                else scoring.similar(signals, vectors, encoder=self._encoder)
+                Similar() if vectors is None else scoring.similar(signals, vectors, encoder=encoder)
             )
             return scoring.rank(
                 signals, asked, looked, likeness, count=budget.memories, excluded=excluded

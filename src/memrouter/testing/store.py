@@ -268,6 +268,12 @@ class MemoryVaultStore:
     async def embedder(self, vault: VaultId) -> str | None:
         return self._at(vault).embedder or None
 
+    async def choose_embedder(self, vault: VaultId, embedder: str) -> None:
+        held = self._vaults.setdefault(vault, _Vault())
+        if any(c.vector is not None for c, _, _ in held.chunks()) and held.embedder != embedder:
+            raise Conflict(f"This vault holds vectors of {held.embedder}, not of {embedder}")
+        held.embedder, held.dimension = embedder, 0
+
     async def reset(self, vault: VaultId) -> None:
         held = self._at(vault)
         for chunk, _, _ in held.chunks():

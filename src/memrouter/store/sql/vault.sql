@@ -154,6 +154,8 @@ DELETE FROM block
 -- name: pending
 SELECT s.id, c.text, s.created_ms FROM signal s JOIN chunk c ON c.id = s.id
 WHERE s.vector IS NULL ORDER BY s.id LIMIT ?
+-- name: has_vectors
+SELECT EXISTS (SELECT 1 FROM signal WHERE vector IS NOT NULL)
 -- name: has_pending
 SELECT EXISTS (SELECT 1 FROM signal WHERE vector IS NULL)
 -- name: set_vector

@@ -280,10 +280,7 @@ def set_vectors(db: Database, embedder: str, ids: Sequence[int], vectors: Vector
     with db.transaction():
         held, dimension = db.one("embedder") or ("", 0)
         if held not in ("", embedder):
-            raise Conflict(
-                f"This vault holds vectors of {held}, not of {embedder}",
-                "DELETE /v1/memory?reset=true forgets them; the vault is then embedded anew",
-            )
+            raise _other_embedder(held, embedder)
         if dimension not in (0, rows.shape[1]):
             raise StoreError(f"Vectors of {rows.shape[1]} dimensions in a vault of {dimension}")
         if not held:
@@ -330,6 +327,26 @@ def clear(db: Database, session: str | None) -> int:
     db.shrink(vacuum=session is None)
     assert count is not None
     return int(count[0])
+
+
+def _other_embedder(held: str, embedder: str) -> Conflict:
+    return Conflict(
+        f"This vault holds vectors of {held}, not of {embedder}",
+        "DELETE /v1/memory?reset=true clears it; it may then be made with another",
+    )
+
+
+def choose_embedder(db: Database, embedder: str) -> None:
+    """See VaultStore.choose_embedder."""
+    with db.transaction():
+        held = (db.one("embedder") or ("",))[0]
+        if held == embedder:
+            return
+        row = db.one("has_vectors")
+        if row is not None and row[0]:
+            raise _other_embedder(held, embedder)
+        db.one("set_embedder", embedder, 0)
+        db.one("next_epoch")
 
 
 def reset(db: Database) -> None:

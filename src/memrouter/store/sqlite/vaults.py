@@ -127,6 +127,9 @@ class SqliteVaultStore:
         row = await self._vaults.read(vault, lambda db: db.one("embedder"))
         return row[0] or None if row else None
 
+    async def choose_embedder(self, vault: VaultId, embedder: str) -> None:
+        await self._vaults.write(vault, lambda db: file.choose_embedder(db, embedder))
+
     async def reset(self, vault: VaultId) -> None:
         if not self._vaults.path(vault).exists():
             return
