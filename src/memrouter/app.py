@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from starlette.routing import Route, Router
 
 from memrouter import start
 from memrouter.config import Config, load
+from memrouter.config import Embeddings as EmbeddingSettings
 from memrouter.domain import Scope
 from memrouter.edge.access import MemoryParts
 from memrouter.edge.account_api import AccountApi
@@ -33,6 +34,7 @@ from memrouter.edge.relay import Relay, RelaySettings
 from memrouter.edge.routes import Edge
 from memrouter.edge.targets import Targets
 from memrouter.edge.usage import Meter
+from memrouter.embed.openai import OpenAIEmbedder
 from memrouter.embed.static import StaticEmbedder
 from memrouter.memory.backlog import Backlog
 from memrouter.memory.conversation import Window
@@ -51,9 +53,10 @@ from memrouter.tokens import estimate
 from memrouter.upstream import providers
 from memrouter.upstream.allowlist import Allowlist
 from memrouter.upstream.client import HttpUpstream
+from memrouter.upstream.posting import Poster
 from memrouter.wire.table import FORMATS
 
-FLOOR = 0.35
+FLOOR = 0.47
 """Relevance under which nothing is injected; see docs/decisions/."""
 
 
@@ -77,6 +80,13 @@ class Parts:
     upstream: Upstream
     providers: providers.Providers
     clock: Clock
+    named: Mapping[str, tuple[Embedder, float]] = field(default_factory=dict)
+    """Embedders that requests may ask for by name, and their floors."""
+
+    @property
+    def others(self) -> dict[str, tuple[Embedder, float]]:
+        """The same by the names that vaults know them by."""
+        return {embedder.name: (embedder, floor) for embedder, floor in self.named.values()}
 
     async def close(self) -> None:
         """Close what holds files and connections."""
@@ -92,6 +102,9 @@ def open_directory(config: Config) -> Directory:
 
 def build(config: Config, folder: Path) -> Parts:
     """Choose and make the parts; opens no connection yet."""
+    upstream = HttpUpstream(
+        connect_timeout_s=config.connect_timeout_s, read_timeout_s=config.read_timeout_s
+    )
     return Parts(
         config=config,
         folder=folder,
@@ -102,11 +115,23 @@ def build(config: Config, folder: Path) -> Parts:
         ),
         directory=SqliteDirectory(folder),
         embedder=StaticEmbedder(config.embedder_threads),
-        upstream=HttpUpstream(
-            connect_timeout_s=config.connect_timeout_s, read_timeout_s=config.read_timeout_s
-        ),
+        upstream=upstream,
         providers=providers.table(config.providers, config.default_provider),
         clock=SystemClock(),
+        named={
+            name: (_endpoint(setting, upstream), setting.floor)
+            for name, setting in config.embeddings.items()
+        },
+    )
+
+
+def _endpoint(setting: EmbeddingSettings, upstream: Upstream) -> Embedder:
+    return OpenAIEmbedder(
+        Poster(upstream),
+        base_url=setting.base_url,
+        api_key=setting.api_key,
+        model=setting.model,
+        dimension=setting.dimension,
     )
 
 
@@ -130,7 +155,7 @@ def remembering(parts: Parts, on_stored: Callable[[Scope, Stored], None]) -> Rem
         sticky_s=config.sticky_s,
         chunk_tokens=config.chunk_tokens,
     )
-    finder = Finder(parts.store, parts.embedder, floor=FLOOR)
+    finder = Finder(parts.store, parts.embedder, floor=FLOOR, others=parts.others)
     historian = Historian(parts.store, settings)
     memory = Memory(
         parts.store,
@@ -162,6 +187,7 @@ def create_with(parts: Parts) -> Edge:
     backlog = Backlog(
         parts.store,
         parts.embedder,
+        others={name: embedder for name, (embedder, _) in parts.others.items()},
         on_embedded=metrics.embedded.inc,
         on_waiting=metrics.backlog.set,
     )
@@ -192,9 +218,16 @@ def create_with(parts: Parts) -> Edge:
         commit_timeout_s=config.commit_timeout_s,
         on_served=meter.add_exchange,
     )
+    embeddings = Embeddings(
+        parts.store,
+        parts.embedder,
+        {name: embedder for name, (embedder, _) in parts.named.items()},
+        parts.store.choose_embedder,
+    )
     relay = Relay(
         callers,
         memory,
+        embeddings,
         targets,
         delivery,
         metrics,
@@ -214,7 +247,7 @@ def create_with(parts: Parts) -> Edge:
         finder=rooms.finder,
         historian=rooms.historian,
         memory=memory,
-        embeddings=Embeddings(parts.store, parts.embedder),
+        embeddings=embeddings,
         settings=rooms.settings,
         clock=parts.clock,
         max_body_bytes=config.max_body_bytes,

@@ -18,6 +18,7 @@ from memrouter.edge.asgi import ClientGone, Receive, Request, Send
 from memrouter.edge.callers import Caller, Callers
 from memrouter.edge.controls import Controls
 from memrouter.edge.delivery import Delivery
+from memrouter.edge.embeddings import Embeddings
 from memrouter.edge.exchange import Endpoint, Exchange
 from memrouter.edge.outcome import Outcome
 from memrouter.edge.targets import Targets
@@ -49,6 +50,7 @@ class Relay:
         self,
         callers: Callers,
         memory: Memory,
+        embeddings: Embeddings,
         targets: Targets,
         delivery: Delivery,
         metrics: Metrics,
@@ -56,6 +58,7 @@ class Relay:
     ) -> None:
         self._callers = callers
         self._memory = memory
+        self._embeddings = embeddings
         self._targets = targets
         self._delivery = delivery
         self._metrics = metrics
@@ -109,6 +112,9 @@ class Relay:
         x.outcome.conversation = asked.conversation
         thread = x.wire.conversation(x.body)
         x.scope = await self._callers.scope(x.caller, x.request, asked, thread, body=x.body)
+        if asked.embedding:
+            stores = asked.options.store_input or asked.options.store_reply
+            await self._embeddings.agree(x.scope.vault, asked.embedding, choose=stores)
         written = await self._as_written(x, x.wire, x.caller, data, asked)
         return await self._with_memory(x, x.wire, x.scope, asked, written)
 

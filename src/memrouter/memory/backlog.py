@@ -35,7 +35,12 @@ class Backlog:
         on_embedded: Callable[[int], None] = lambda count: None,
         on_waiting: Callable[[int], None] = lambda vaults: None,
     ) -> None:
-        """others are the embedders that vaults may keep to instead, by name; on_embedded and on_waiting are told of chunks embedded and of vaults that wait."""
+        """Who embeds, and who is told.
+
+        others       embedders that vaults may keep to instead, by name
+        on_embedded  told how many chunks got vectors
+        on_waiting   told how many vaults wait
+        """
         self._store = store
         self._embedder = embedder
         self._others = others or {}
