@@ -121,7 +121,8 @@ def rank(
         rows = ranking.newest_first(signals, threads, rows, lifted, words.coverage, direct=direct)
     return Ranked(
         rows=rows,
-        scores=lifted[rows] / np.float32(1 + ranking.SESSION),
+        # What was put above another takes its score too: scores never rise down the list.
+        scores=np.sort(lifted[rows])[::-1] / np.float32(1 + ranking.SESSION),
         relevance=_relevance(question, words, likeness, author, admissible, signals.embedded),
     )
 

@@ -85,7 +85,9 @@ async def test_what_is_excluded_is_neither_found_nor_relevant() -> None:
 
 async def test_of_equal_statements_the_newest_is_first() -> None:
     rows = await signals(user("My cat is called Rex", "bread", "My cat is called Luna"))
-    assert rank(rows, "What is my cat called?").rows[0] == 2
+    ranked = rank(rows, "What is my cat called?")
+    assert ranked.rows[0] == 2
+    assert ranked.scores[0] == ranked.scores.max()
 
 
 async def test_a_past_month_ends_with_it() -> None:
@@ -145,4 +147,5 @@ async def test_anything_can_be_ranked(said: list[tuple[Role, str]], text: str) -
     ranked = rank(rows, text)
     assert len(set(ranked.rows.tolist())) == len(ranked.rows) <= len(rows.ids)
     assert np.isfinite(ranked.scores).all()
+    assert (np.diff(ranked.scores) <= 0).all()
     assert 0 <= ranked.relevance <= 1.5
