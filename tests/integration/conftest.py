@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import io
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -18,6 +19,7 @@ from memrouter import app, start
 from memrouter.config import Config, Provider
 from memrouter.domain import Scope
 from memrouter.edge import auth
+from memrouter.embed.static import StaticEmbedder
 from memrouter.errors import StoreError
 from memrouter.testing.asgi import Answer, Client, running
 from memrouter.testing.clock import FixedClock
@@ -118,6 +120,12 @@ def messages(texts: Sequence[str | dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+@functools.cache
+def shared_embedder(threads: int) -> StaticEmbedder:
+    """The embedder of all routers here: to load it takes longer than most tests."""
+    return StaticEmbedder(threads)
+
+
 @asynccontextmanager
 async def started(
     folder: Path,
@@ -143,7 +151,9 @@ async def started(
         **{"recall_timeout_s": 10.0, "commit_timeout_s": 10.0, **settings},
     )
     clock = FixedClock()
-    parts = replace(app.build(config, start.data_folder(config)), clock=clock)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(app, "StaticEmbedder", shared_embedder)
+        parts = replace(app.build(config, start.data_folder(config)), clock=clock)
     if wrap is not None:
         parts = wrap(parts)
     store: Any = Watched(parts.store)
