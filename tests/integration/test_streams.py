@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from memrouter.testing.provider import ScriptedProvider
 from memrouter.testing.script import NOTED, Answer, Prompt
 
-from .conftest import CHAT, World, messages, until
+from .conftest import CHAT, World, messages, started, until
 
 FACT = "My dog is called Rex."
 
@@ -201,3 +204,23 @@ async def test_many_requests_of_one_person_at_once(world: World) -> None:
     assert sorted(stored) == sorted(
         [f"note {n}" for n in range(40)] + [f"echo note {n}" for n in range(40)]
     )
+
+
+# --- bodies over the limit ---
+
+
+@pytest.mark.parametrize("says_so", [True, False], ids=["by its length", "as it comes"])
+async def test_a_body_over_the_limit_is_refused_and_goes_nowhere(
+    tmp_path: Path, provider: ScriptedProvider, served: tuple[ScriptedProvider, int], says_so: bool
+) -> None:
+    async with started(tmp_path, provider, served[1], max_body_bytes=2_000) as world:
+        client = world.client(await world.key())
+        big = json.dumps(body("x" * 5_000)).encode()
+        length = {"content-length": str(len(big))} if says_so else {"transfer-encoding": "chunked"}
+        async with client.call("POST", CHAT, big, length, block_bytes=500) as call:
+            answer = b"".join([block async for block in call.blocks()])
+        assert call.status == 413
+        assert set(json.loads(answer)) == {"error", "hint"}
+        assert "2,000 bytes" in json.loads(answer)["error"]
+        assert (await client.post(CHAT, body("x" * 500))).status == 200
+        assert len(provider.requests) == 1

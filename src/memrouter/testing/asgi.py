@@ -123,7 +123,8 @@ class Client:
             body = json.dumps(body).encode()
         path, _, query = path.partition("?")
         named = {**self.headers, **(headers or {})}
-        named.setdefault("content-length", str(len(body)))
+        if "transfer-encoding" not in named:
+            named.setdefault("content-length", str(len(body)))
         scope: Message = {
             "type": "http",
             "http_version": "1.1",
