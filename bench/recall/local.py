@@ -9,7 +9,7 @@ from pathlib import Path
 
 from memrouter.domain import Budget, NewTurn, Piece, Scope, VaultId
 from memrouter.embed.static import StaticEmbedder
-from memrouter.memory import analysis, chunking
+from memrouter.memory import analysis, chunking, scoring
 from memrouter.memory.backlog import Backlog
 from memrouter.memory.finder import LINE_TOKENS, Finder
 from memrouter.ports import Embedder
@@ -19,7 +19,6 @@ from memrouter.tokens import estimate
 from .data import History, Question, Turn
 from .subject import Injected
 
-FLOOR = 0.47
 UNLIMITED = 1 << 40
 CHUNK_TOKENS = 300
 
@@ -30,7 +29,11 @@ class Local:
     name = "memrouter"
 
     def __init__(
-        self, embedder: Embedder | None = None, *, encoder: bool = False, floor: float = FLOOR
+        self,
+        embedder: Embedder | None = None,
+        *,
+        encoder: bool = False,
+        floor: float = scoring.FLOOR,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="recall-")
         self._embedder: Embedder = embedder or StaticEmbedder()

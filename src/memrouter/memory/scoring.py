@@ -14,6 +14,10 @@ from memrouter.memory.question import Question
 from memrouter.memory.ranking import Flags, Floats, Occurrences, Places, Rows, Weights
 from memrouter.ports import Asked, Signals
 
+FLOOR = 0.47
+"""Relevance under which a vault holds nothing on a question, by the default embedder's vectors."""
+ENCODER_FLOOR = 0.37
+"""The same for a sentence encoder's."""
 PERIOD = 0.1
 """What a row gets that was said in the time a question names."""
 RECENT = 0.05
@@ -149,6 +153,15 @@ def _relevance(
         asking=author is not None,
         admissible=admissible,
     )
+
+
+def _nearness(likeness: Similar, words: ranking.Words, signals: Signals) -> Floats:
+    """How near each row is to the question, in absolute terms."""
+    if likeness.plain is not None:
+        return likeness.plain
+    # Encoders differ in how alike unrelated texts are: centring makes one floor fit them all.
+    centred = _centred(likeness.encoder, signals)
+    return words.coverage if centred is None else centred
 
 
 def _during(signals: Signals, question: Question) -> Flags:
