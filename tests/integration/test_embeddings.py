@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from memrouter import app
+from memrouter import app, start
 from memrouter.config import Config, Embeddings, Provider
 from memrouter.edge import auth
 from memrouter.testing.asgi import Client, running
@@ -33,7 +33,7 @@ async def test_a_vault_keeps_the_model_it_was_made_with(tmp_path: Path) -> None:
     with serving(provider) as port:
         settings = config(tmp_path, port)
         parts = app.build(settings, tmp_path)
-        await app.start.ensure_account(settings, parts.directory)
+        await start.ensure_account(settings, parts.directory)
         edge = app.create_with(parts)
         async with running(edge):
             client = Client(edge, {"authorization": f"Bearer {KEY}"})
