@@ -44,13 +44,14 @@ PROFILE = (
 """What is asked in place of "what do you know about me?", which has no words to search by."""
 
 _SAID_BY_ASSISTANT = re.compile(
-    r"\b(?:did you|you (?:said|told|suggest\w*|recommend\w*|gave|mention\w*|wrote|listed|"
-    r"explain\w*|provided|proposed|advised|picked|named|came up)|your (?:advice|suggestion|"
-    r"recommendation|answer|explanation)|hast du|tu m'as|me (?:dijiste|recomendaste)|"
-    r"ты (?:сказал|советовал)\w*)\b|"
-    r"(?:你|您).{0,3}(?:说过|推荐|建议)|あなた(?:は|が)",
+    r"\b(?:did you|you(?: have|'ve|’ve)? (?:just |already |once )?(?:said|told|suggested|gave|given|"
+    r"recommended|mentioned|wrote|written|listed|explained|provided|proposed|advised|picked|named|"
+    r"came up)|(?:was|were) your (?:\w+ )?(?:advice|answer|suggestion|recommendation|explanation)|"
+    r"hast du|tu m'as|me (?:dijiste|recomendaste)|ты (?:сказал|советовал)\w*)\b|"
+    r"(?:你|您).{0,3}(?:说过|推荐过|建议过)|あなた(?:は|が)",
     re.IGNORECASE,
 )
+"""What was said: "can you suggest" asks for something new."""
 _SAID_BETWEEN = re.compile(
     r"\b(?:our (?:\w+ ){0,2}(?:chat|conversation|discussion)s?|"
     r"we (?:\w+ )?(?:talk|discuss|spoke)\w*|remind me)\b",
