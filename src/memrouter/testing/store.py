@@ -270,9 +270,12 @@ class MemoryVaultStore:
 
     async def choose_embedder(self, vault: VaultId, embedder: str) -> None:
         held = self._vaults.setdefault(vault, _Vault())
-        if any(c.vector is not None for c, _, _ in held.chunks()) and held.embedder != embedder:
+        if held.embedder == embedder:
+            return
+        if any(chunk.vector is not None for chunk, _, _ in held.chunks()):
             raise Conflict(f"This vault holds vectors of {held.embedder}, not of {embedder}")
         held.embedder, held.dimension = embedder, 0
+        held.revision += 1
 
     async def reset(self, vault: VaultId) -> None:
         held = self._at(vault)

@@ -41,19 +41,22 @@ CREATE TABLE chunk (
     tokens INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX chunk_memory ON chunk (memory);
-CREATE TABLE signal (
-    id INTEGER PRIMARY KEY REFERENCES chunk (id) ON DELETE CASCADE,
-    memory INTEGER NOT NULL,
-    thread INTEGER NOT NULL,
-    created_ms INTEGER NOT NULL,
-    role INTEGER NOT NULL,
-    digest INTEGER NOT NULL,
-    changed INTEGER NOT NULL,             -- revision that last wrote the row
-    terms BLOB NOT NULL,
-    vector BLOB                           -- int8, NULL until embedded
+CREATE TABLE pending (
+    chunk INTEGER PRIMARY KEY REFERENCES chunk (id) ON DELETE CASCADE
 ) STRICT;
-CREATE INDEX signal_changed ON signal (changed);
-CREATE INDEX signal_pending ON signal (id) WHERE vector IS NULL;
+CREATE TABLE segment (                    -- what recall scores; see sqlite/segments.py
+    id INTEGER PRIMARY KEY,
+    session TEXT NOT NULL,
+    first INTEGER NOT NULL,               -- the oldest chunk in it
+    size INTEGER NOT NULL,
+    changed INTEGER NOT NULL,             -- revision that last changed one of its rows
+    embedded BLOB NOT NULL,
+    heads BLOB NOT NULL,
+    terms BLOB NOT NULL,
+    vectors BLOB NOT NULL
+) STRICT;
+CREATE INDEX segment_place ON segment (session, first, size);
+CREATE INDEX segment_changed ON segment (session, changed);
 CREATE TABLE block (
     key BLOB PRIMARY KEY,
     text TEXT NOT NULL,
@@ -88,11 +91,12 @@ UPDATE meta SET embedder = ?, dimension = ?
 -- name: embedder
 SELECT embedder, dimension FROM meta
 
--- name: signals
-SELECT s.id, s.memory, s.thread, s.created_ms, s.role, s.digest, s.terms, s.vector
-FROM signal s WHERE s.changed > ?
--- name: threads
-SELECT id, session, conversation FROM thread
+-- name: segments
+SELECT embedded, heads, terms, vectors FROM segment
+WHERE session IN (?, ?) ORDER BY session, first
+-- name: segments_since
+SELECT embedded, heads, terms, vectors FROM segment
+WHERE session IN (?, ?) AND changed > ? ORDER BY session, first
 -- name: chunks
 SELECT c.id, c.memory, m.role, c.text, c.tokens, m.created_ms, m.session, m.conversation,
        m.position, m.digest
@@ -129,9 +133,29 @@ INSERT INTO chunk (memory, text, tokens) VALUES (?, ?, ?) RETURNING id
 SELECT id FROM thread WHERE session = ? AND conversation = ?
 -- name: add_thread
 INSERT INTO thread (session, conversation) VALUES (?, ?) RETURNING id
--- name: add_signal
-INSERT INTO signal (id, memory, thread, created_ms, role, digest, changed, terms, vector)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: add_pending
+INSERT INTO pending (chunk) VALUES (?)
+-- name: add_segment
+INSERT INTO segment (session, first, size, changed, embedded, heads, terms, vectors)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+-- name: small_segments
+SELECT id, changed, embedded, heads, terms, vectors FROM segment
+WHERE session = ? AND size < ? ORDER BY first
+-- name: count_small_segments
+SELECT count(*) FROM segment WHERE session = ? AND size < ?
+-- name: segments_of
+SELECT DISTINCT s.id, s.embedded, s.heads, s.terms, s.vectors
+FROM json_each(?) j JOIN chunk c ON c.id = j.value JOIN memory m ON m.id = c.memory
+JOIN segment s ON s.session = m.session AND s.first = (
+    SELECT max(first) FROM segment WHERE session = m.session AND first <= c.id
+)
+-- name: change_segment
+UPDATE segment SET size = ?, changed = ?, embedded = ?, heads = ?, terms = ?, vectors = ?
+WHERE id = ?
+-- name: change_vectors
+UPDATE segment SET changed = ?, embedded = ?, vectors = ? WHERE id = ?
+-- name: drop_segment
+DELETE FROM segment WHERE id = ?
 
 -- name: blocks
 SELECT b.key, b.text, b.chunks, b.tokens, b.made_ms, b.revision
@@ -152,16 +176,19 @@ DELETE FROM block WHERE used_ms < ?
 DELETE FROM block
 
 -- name: pending
-SELECT s.id, c.text, s.created_ms FROM signal s JOIN chunk c ON c.id = s.id
-WHERE s.vector IS NULL ORDER BY s.id LIMIT ?
--- name: has_vectors
-SELECT EXISTS (SELECT 1 FROM signal WHERE vector IS NOT NULL)
+SELECT c.id, c.text, m.created_ms
+FROM pending p JOIN chunk c ON c.id = p.chunk JOIN memory m ON m.id = c.memory
+ORDER BY p.chunk LIMIT ?
 -- name: has_pending
-SELECT EXISTS (SELECT 1 FROM signal WHERE vector IS NULL)
--- name: set_vector
-UPDATE signal SET vector = ?, changed = ? WHERE id = ?
+SELECT EXISTS (SELECT 1 FROM pending)
+-- name: has_vectors
+SELECT EXISTS (SELECT 1 FROM segment WHERE length(vectors) > 0)
+-- name: drop_pending
+DELETE FROM pending WHERE chunk = ?
 -- name: forget_vectors
-UPDATE signal SET vector = NULL
+UPDATE segment SET embedded = zeroblob(size), vectors = zeroblob(0)
+-- name: all_pending
+INSERT OR IGNORE INTO pending (chunk) SELECT id FROM chunk
 
 -- name: stats
 SELECT count(*), coalesce(sum(tokens), 0), min(created_ms), max(created_ms) FROM memory
@@ -172,10 +199,12 @@ WHERE text IS NOT NULL AND session = ?
 -- name: count_sessions
 SELECT count(DISTINCT session) FROM memory WHERE text IS NOT NULL AND session <> ''
 -- name: count_chunks
-SELECT count(*), sum(vector IS NULL) FROM signal
+SELECT coalesce(sum(size), 0), (SELECT count(*) FROM pending) FROM segment
 -- name: count_chunks_session
-SELECT count(*), sum(s.vector IS NULL) FROM signal s JOIN thread t ON t.id = s.thread
-WHERE t.session = ?
+SELECT coalesce(sum(size), 0), (
+    SELECT count(*) FROM pending p JOIN chunk c ON c.id = p.chunk JOIN memory m ON m.id = c.memory
+    WHERE m.session = ?1
+) FROM segment WHERE session = ?1
 
 -- name: memories
 SELECT id, role, text, created_ms, session, conversation, position, model, tokens FROM memory
@@ -206,9 +235,13 @@ SELECT count(*) FROM memory WHERE session = ? AND text IS NOT NULL
 SELECT count(*) FROM memory WHERE text IS NOT NULL
 -- name: clear_session
 DELETE FROM memory WHERE session = ?
+-- name: clear_segments
+DELETE FROM segment WHERE session = ?
 -- name: clear_threads
 DELETE FROM thread WHERE session = ? AND id <> 0
 -- name: clear_all
 DELETE FROM memory
+-- name: clear_all_segments
+DELETE FROM segment
 -- name: clear_all_threads
 DELETE FROM thread WHERE id <> 0

@@ -93,6 +93,18 @@ class Database:
                 self.one("rollback")
             raise
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Everything within sees the same state."""
+        with mapped(self.path):
+            self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self._db.in_transaction:
+                with mapped(self.path):
+                    self._db.execute("COMMIT")
+
     def shrink(self, *, vacuum: bool = False) -> None:
         """Overwrite what was deleted in the write-ahead log, too; free its place with `vacuum`."""
         with mapped(self.path):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,159 +13,279 @@ import numpy.typing as npt
 
 from memrouter.domain import VaultId
 from memrouter.ports import Signals
+from memrouter.store.sqlite import segments as packing
 from memrouter.store.sqlite.database import Database
+from memrouter.store.sqlite.segments import Segment
 
-Row = tuple[Any, ...]
-"""id, memory, thread, created_ms, role, digest, terms, vector: what `signals` selects."""
+Rows = npt.NDArray[np.int64]
+
+_ROW_ARRAYS = ("ids", "memories", "groups", "created", "roles", "digests", "embedded", "vectors")
+_FEW = 64
+"""New rows up to which they are put in one by one, instead of sorting all rows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of a vault a recall may see: core and one session, or a session alone."""
+
+    vault: VaultId
+    session: str
+    core: bool
+
+    @property
+    def sessions(self) -> tuple[str, str]:
+        """Both names that a segment may have."""
+        return ("" if self.core else self.session), self.session
+
+
 class Held:
-    """All signals of a vault in the state that `revision` and `epoch` name."""
+    """The signals of one view, in arrays with room for more. One thread at a time."""
 
-    epoch: int
-    signals: Signals
-    sessions: dict[int, str]
-    """Thread → session."""
+    def __init__(self, signals: Signals, epoch: int) -> None:
+        self.signals = signals
+        self.epoch = epoch
+        self.last = int(signals.ids.max()) if len(signals.ids) else 0
+        """The newest chunk that was seen; ids only grow."""
+        self._room: dict[str, npt.NDArray[Any]] = {}
 
     @property
     def size_bytes(self) -> int:
-        s = self.signals
-        arrays = (s.ids, s.memories, s.groups, s.created, s.roles, s.digests, s.terms, s.starts)
-        return sum(a.nbytes for a in arrays) + s.vectors.nbytes + 2_000
+        arrays = self._room or {n: getattr(self.signals, n) for n in (*_ROW_ARRAYS, "terms")}
+        return sum(array.nbytes for array in arrays.values()) + 8 * len(self.signals.ids) + 2_000
+
+    def take(self, changed: Sequence[Segment], revision: int, embedder: str, dim: int) -> None:
+        """Take in segments that were added or changed; their old rows may be among them."""
+        fresh = build(changed, revision, embedder, dim)
+        self._widen(dim)
+        self._take_vectors(fresh, revision, embedder)
+        new = np.flatnonzero(fresh.ids > self.last)
+        if len(new):
+            self.last = int(fresh.ids.max())
+            self._insert(fresh if len(new) == len(fresh.ids) else picked(fresh, new))
+
+    def _take_vectors(self, fresh: Signals, revision: int, embedder: str) -> None:
+        old = self.signals
+        flags = old.embedded
+        waiting = np.flatnonzero(~flags)
+        given = np.flatnonzero(fresh.embedded & (fresh.ids <= self.last))
+        if len(waiting) and len(given):
+            _, rows, places = np.intersect1d(
+                old.ids[waiting], fresh.ids[given], assume_unique=True, return_indices=True
+            )
+            rows, places = waiting[rows], given[places]
+            # In place: whoever holds the old arrays was told that these rows have no vector.
+            self._writable_vectors()[rows] = fresh.vectors[places]
+            flags = flags.copy()
+            flags[rows] = True
+            if "embedded" in self._room:
+                self._room["embedded"] = _with_room(flags, len(self._room["embedded"]))
+        self.signals = _replaced(self.signals, revision=revision, embedder=embedder, embedded=flags)
+
+    def _insert(self, new: Signals) -> None:
+        old = self.signals
+        if len(new.ids) > _FEW:
+            self._room = {}
+            self.signals = sorted_(joined(old, new))
+            return
+        at = places(old, new)
+        count, total = len(old.ids) + len(new.ids), len(old.terms) + len(new.terms)
+        fits = (
+            bool(self._room) and count < len(self._room["ids"]) and total < len(self._room["terms"])
+        )
+        if not (fits and (at == len(old.ids)).all()):
+            self._make_room(count, total, old)
+            self._spread(old, new, at)
+        else:
+            self._append(old, new)
+        views = {name: self._room[name][:count] for name in _ROW_ARRAYS}
+        self.signals = Signals(
+            revision=new.revision,
+            embedder=new.embedder,
+            terms=self._room["terms"][:total],
+            starts=self._room["starts"][: count + 1],
+            **views,
+        )
+
+    def _append(self, old: Signals, new: Signals) -> None:
+        first, last = len(old.ids), len(old.ids) + len(new.ids)
+        for name in _ROW_ARRAYS:
+            self._room[name][first:last] = getattr(new, name)
+        self._room["terms"][len(old.terms) : len(old.terms) + len(new.terms)] = new.terms
+        self._room["starts"][first + 1 : last + 1] = new.starts[1:] + len(old.terms)
+
+    def _spread(self, old: Signals, new: Signals, at: Rows) -> None:
+        """Copy the old rows into the room, each new one between those it belongs between."""
+        for name in _ROW_ARRAYS:
+            _interleaved(self._room[name], getattr(old, name), getattr(new, name), at, None)
+        cuts = old.starts[at]
+        lengths = np.diff(new.starts)
+        _interleaved(self._room["terms"], old.terms, new.terms, cuts, new.starts)
+        sizes = np.empty(len(old.ids) + len(new.ids), np.int64)
+        _interleaved(sizes, np.diff(old.starts), lengths, at, None)
+        self._room["starts"][0] = 0
+        np.cumsum(sizes, out=self._room["starts"][1 : len(sizes) + 1])
+
+    def _make_room(self, count: int, total: int, old: Signals) -> None:
+        rows, hashes = count + count // 8 + 64, total + total // 8 + 4_096
+        self._room = {
+            name: np.empty((rows, *getattr(old, name).shape[1:]), getattr(old, name).dtype)
+            for name in _ROW_ARRAYS
+        }
+        self._room["terms"] = np.empty(hashes, np.uint32)
+        self._room["starts"] = np.empty(rows + 1, np.int64)
+
+    def _widen(self, dimension: int) -> None:
+        """The first vectors of a vault say how wide they are."""
+        old = self.signals
+        if old.vectors.shape[1] != dimension:
+            self._room = {}
+            wide = np.zeros((len(old.ids), dimension), np.int8)
+            self.signals = _replaced(old, vectors=wide)
+
+    def _writable_vectors(self) -> npt.NDArray[np.int8]:
+        if not self.signals.vectors.flags.writeable:  # they lie in what SQLite returned
+            self.signals = _replaced(self.signals, vectors=self.signals.vectors.copy())
+        return self.signals.vectors
 
 
 class SignalCache:
-    """Signals of recently used vaults, bounded in bytes. Several threads use it, a vault one."""
+    """Signals of recently used vaults, bounded in bytes. Several threads; a vault has one."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._held: OrderedDict[VaultId, Held] = OrderedDict()
+        self._held: OrderedDict[View, tuple[Held, int]] = OrderedDict()
         self._bytes = 0
+        self._lock = threading.Lock()
 
-    def get(self, vault: VaultId, database: Database) -> Held:
-        """The newest signals of a vault; reads only what changed since the last time."""
-        row = database.one("state")
-        revision, epoch, embedder, _ = row or (0, 0, "", 0)
-        held = self._held.get(vault)
-        if held is not None and held.epoch == epoch and held.signals.revision == revision:
-            self._touch(vault)
-            return held
-        if held is not None and held.epoch == epoch:
-            changed = database.all("signals", held.signals.revision)
-            signals = merged(held.signals, build(changed, revision, embedder), embedder)
-        else:
-            signals = build(database.all("signals", -1), revision, embedder)
-        sessions = {id: session for id, session, _ in database.all("threads")}
-        fresh = Held(epoch=epoch, signals=signals, sessions=sessions)
-        self._put(vault, fresh)
-        return fresh
+    def get(self, view: View, database: Database) -> Signals:
+        """The newest signals of a view; reads only what changed since the last time."""
+        with self._lock:
+            held = self._held[view][0] if view in self._held else None
+        with database.reading():
+            revision, epoch, embedder, dimension = database.one("state") or (0, 0, "", 0)
+            if held is None or held.epoch != epoch:
+                rows = database.all("segments", *view.sessions)
+                signals = build([Segment(*row) for row in rows], revision, embedder, dimension)
+                held = Held(signals, epoch)
+            elif held.signals.revision != revision:
+                rows = database.all("segments_since", *view.sessions, held.signals.revision)
+                held.take([Segment(*row) for row in rows], revision, embedder, dimension)
+        self._put(view, held)
+        return held.signals
 
-    def drop(self, vault: VaultId) -> None:
-        """Forget a vault."""
-        held = self._held.pop(vault, None)
-        if held is not None:
-            self._bytes -= held.size_bytes
-
-    def _touch(self, vault: VaultId) -> None:
-        with suppress(KeyError):  # another thread dropped it meanwhile
-            self._held.move_to_end(vault)
-
-    def _put(self, vault: VaultId, held: Held) -> None:
-        self.drop(vault)
-        if held.size_bytes > self._limit_bytes:
-            return
-        self._held[vault] = held
-        self._bytes += held.size_bytes
-        while self._bytes > self._limit_bytes:
-            try:
-                _, oldest = self._held.popitem(last=False)
-            except KeyError:
-                break
-            self._bytes -= oldest.size_bytes
+    def _put(self, view: View, held: Held) -> None:
+        size = held.size_bytes
+        with self._lock:
+            _, before = self._held.pop(view, (None, 0))
+            self._bytes -= before
+            if size > self._limit_bytes:
+                return
+            self._held[view] = held, size
+            self._bytes += size
+            while self._bytes > self._limit_bytes:
+                _, (_, freed) = self._held.popitem(last=False)
+                self._bytes -= freed
 
 
-def build(rows: Sequence[Row], revision: int, embedder: str) -> Signals:
-    """Arrays of rows, in the order that Signals promises."""
-    count = len(rows)
-    if count:
-        ids, memories, groups, created, roles, digests, terms, vectors = zip(*rows, strict=True)
-    else:
-        ids = memories = groups = created = roles = digests = terms = vectors = ()
-    lengths = np.fromiter((len(t) >> 2 for t in terms), np.int64, count)
-    embedded = np.fromiter((v is not None for v in vectors), np.bool_, count)
-    dimension = next((len(v) for v in vectors if v is not None), 0)
-    empty = bytes(dimension)
-    data = b"".join(v if v is not None and len(v) == dimension else empty for v in vectors)
-    unsorted = Signals(
-        revision=revision,
-        ids=np.array(ids, np.int64),
-        memories=np.array(memories, np.int64),
-        groups=np.array(groups, np.int64),
-        created=np.array(created, np.int64),
-        roles=np.array(roles, np.uint8),
-        digests=np.array(digests, np.int64).view(np.uint64),
-        terms=np.frombuffer(b"".join(terms), np.dtype("<u4")).astype(np.uint32, copy=False),
-        starts=np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths))),
-        vectors=np.frombuffer(data, np.int8).reshape(count, dimension),
-        embedded=embedded,
-        embedder=embedder,
+def build(
+    segments: Sequence[Segment], revision: int = 0, embedder: str = "", dimension: int = 0
+) -> Signals:
+    """Segments as arrays, in the order that Signals promises."""
+    heads = packing.heads(segments)
+    starts = np.zeros(len(heads) + 1, np.int64)
+    np.cumsum(heads["terms"], out=starts[1:])
+    return sorted_(
+        Signals(
+            revision=revision,
+            ids=heads["id"].astype(np.int64),
+            memories=heads["memory"].astype(np.int64),
+            groups=heads["thread"].astype(np.int64),
+            created=heads["created_ms"].astype(np.int64),
+            roles=heads["role"].astype(np.uint8),
+            digests=heads["digest"].astype(np.uint64),
+            terms=packing.terms(segments),
+            starts=starts,
+            vectors=packing.vectors(segments, dimension),
+            embedded=packing.embedded(segments),
+            embedder=embedder,
+        )
     )
-    order = np.lexsort((unsorted.ids, unsorted.created, unsorted.groups))
-    return unsorted if _ascending(order) else picked(unsorted, order)
 
 
-def picked(signals: Signals, rows: npt.NDArray[np.int64]) -> Signals:
+def sorted_(signals: Signals) -> Signals:
+    """The same rows in ascending (group, created, id)."""
+    if not len(signals.ids):
+        return signals
+    group, time, id = (np.diff(a) for a in (signals.groups, signals.created, signals.ids))
+    if ((group > 0) | (group == 0) & ((time > 0) | (time == 0) & (id > 0))).all():
+        return signals
+    return picked(signals, np.lexsort((signals.ids, signals.created, signals.groups)))
+
+
+def picked(signals: Signals, rows: Rows) -> Signals:
     """The signals of these rows, in this order."""
     lengths = np.diff(signals.starts)[rows]
-    starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-    source = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
-    source += np.repeat(signals.starts[:-1][rows], lengths)
-    return Signals(
-        revision=signals.revision,
-        ids=signals.ids[rows],
-        memories=signals.memories[rows],
-        groups=signals.groups[rows],
-        created=signals.created[rows],
-        roles=signals.roles[rows],
-        digests=signals.digests[rows],
-        terms=signals.terms[source],
-        starts=starts,
-        vectors=signals.vectors[rows],
-        embedded=signals.embedded[rows],
-        embedder=signals.embedder,
-    )
+    starts = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    source = np.arange(starts[-1]) + np.repeat(signals.starts[:-1][rows] - starts[:-1], lengths)
+    arrays = {name: getattr(signals, name)[rows] for name in _ROW_ARRAYS}
+    return _replaced(signals, terms=signals.terms[source], starts=starts, **arrays)
 
 
-def merged(old: Signals, new: Signals, embedder: str) -> Signals:
-    """The old signals with the new ones added, or in their place where the id is the same."""
-    keep = np.flatnonzero(~np.isin(old.ids, new.ids))
-    if len(keep) < len(old.ids):
-        old = picked(old, keep)
-    dimension = max(old.vectors.shape[1], new.vectors.shape[1])
-    both = Signals(
-        revision=new.revision,
-        ids=np.concatenate((old.ids, new.ids)),
-        memories=np.concatenate((old.memories, new.memories)),
-        groups=np.concatenate((old.groups, new.groups)),
-        created=np.concatenate((old.created, new.created)),
-        roles=np.concatenate((old.roles, new.roles)),
-        digests=np.concatenate((old.digests, new.digests)),
+def joined(old: Signals, new: Signals) -> Signals:
+    """The rows of both, one after the other."""
+    arrays = {n: np.concatenate((getattr(old, n), getattr(new, n))) for n in _ROW_ARRAYS}
+    return _replaced(
+        new,
         terms=np.concatenate((old.terms, new.terms)),
         starts=np.concatenate((old.starts, new.starts[1:] + old.starts[-1])),
-        vectors=np.concatenate((_wide(old.vectors, dimension), _wide(new.vectors, dimension))),
-        embedded=np.concatenate((old.embedded, new.embedded)),
-        embedder=embedder,
+        **arrays,
     )
-    order = np.lexsort((both.ids, both.created, both.groups))
-    return both if _ascending(order) else picked(both, order)
 
 
-def _wide(vectors: npt.NDArray[np.int8], dimension: int) -> npt.NDArray[np.int8]:
-    if vectors.shape[1] == dimension:
-        return vectors
-    return np.zeros((len(vectors), dimension), np.int8)
+def places(old: Signals, new: Signals) -> Rows:
+    """In front of which old row each new one belongs; new ids are larger than all old ones."""
+    first = np.searchsorted(old.groups, new.groups, side="left")
+    last = np.searchsorted(old.groups, new.groups, side="right")
+    return np.array(
+        [
+            low + np.searchsorted(old.created[low:high], created, side="right")
+            for low, high, created in zip(first, last, new.created, strict=True)
+        ],
+        np.int64,
+    )
 
 
-def _ascending(order: npt.NDArray[np.int64]) -> bool:
-    return bool((np.diff(order) == 1).all()) if len(order) else True
+def _interleaved(
+    target: npt.NDArray[Any],
+    old: npt.NDArray[Any],
+    new: npt.NDArray[Any],
+    at: Rows,
+    starts: Rows | None,
+) -> None:
+    """Write `old` with pieces of `new` put in at the places `at`, ascending.
+
+    starts  where in `new` each piece starts, and the end; None for pieces of one row
+    """
+    read = written = 0
+    for number, place in enumerate(at.tolist()):
+        size = place - read
+        target[written : written + size] = old[read:place]
+        read, written = place, written + size
+        begin, end = (
+            (number, number + 1) if starts is None else (starts[number], starts[number + 1])
+        )
+        target[written : written + end - begin] = new[begin:end]
+        written += end - begin
+    target[written : written + len(old) - read] = old[read:]
+
+
+def _with_room(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+    wide = np.empty((rows, *array.shape[1:]), array.dtype)
+    wide[: len(array)] = array
+    return wide
+
+
+def _replaced(signals: Signals, **changes: Any) -> Signals:
+    names = (*_ROW_ARRAYS, "terms", "starts", "revision", "embedder")
+    return Signals(**{name: changes.get(name, getattr(signals, name)) for name in names})

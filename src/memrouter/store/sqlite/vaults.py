@@ -8,17 +8,16 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from memrouter.domain import Block, Chunk, Memory, NewTurn, Scope, VaultId, VaultStats, Vectors
 from memrouter.ports import Pending, Place, Ready, Signals, Stored
 from memrouter.store.sqlite import vault as file
+from memrouter.store.sqlite import writing
 from memrouter.store.sqlite.backlog import Marks
 from memrouter.store.sqlite.database import Database, mapped
 from memrouter.store.sqlite.pool import OpenVaults
-from memrouter.store.sqlite.signals import Held, SignalCache, build, picked
+from memrouter.store.sqlite.signals import SignalCache, View, build
 
-NOTHING = build((), 0, "")
+NOTHING = build(())
 """The signals of a vault that was never written."""
 
 
@@ -47,8 +46,9 @@ class SqliteVaultStore:
     # --- recall ---
 
     async def signals(self, scope: Scope, *, core: bool = True) -> Signals:
-        held = await self._vaults.read(scope.vault, lambda db: self._cache.get(scope.vault, db))
-        return NOTHING if held is None else _seen(held, scope.session, core)
+        view = View(scope.vault, file.storable(scope.session), core)
+        found = await self._vaults.read(scope.vault, lambda db: self._cache.get(view, db))
+        return NOTHING if found is None else found
 
     async def chunks(self, vault: VaultId, ids: Sequence[int]) -> Sequence[Chunk]:
         if not ids:
@@ -94,12 +94,12 @@ class SqliteVaultStore:
 
         def work(db: Database) -> Stored:
             if ready is not None and adds_work:
-                stored = file.remember(db, turns, block, used, dropped, now, ready)
+                stored = writing.remember(db, turns, block, used, dropped, now, ready)
                 if stored is not None:
                     return stored
             if adds_work:
                 self._marks.add(vault)
-            stored = file.remember(db, turns, block, used, dropped, now, None)
+            stored = writing.remember(db, turns, block, used, dropped, now, None)
             assert stored is not None
             return stored
 
@@ -117,7 +117,9 @@ class SqliteVaultStore:
         self, vault: VaultId, embedder: str, ids: Sequence[int], vectors: Vectors
     ) -> None:
         if self._vaults.path(vault).exists():
-            await self._vaults.write(vault, lambda db: file.set_vectors(db, embedder, ids, vectors))
+            await self._vaults.write(
+                vault, lambda db: writing.set_vectors(db, embedder, ids, vectors)
+            )
 
     async def backlog(self) -> AsyncIterator[VaultId]:
         for vault in await self._vaults.elsewhere(lambda: list(self._marks.orphans())):
@@ -128,7 +130,7 @@ class SqliteVaultStore:
         return row[0] or None if row else None
 
     async def choose_embedder(self, vault: VaultId, embedder: str) -> None:
-        await self._vaults.write(vault, lambda db: file.choose_embedder(db, embedder))
+        await self._vaults.write(vault, lambda db: writing.choose_embedder(db, embedder))
 
     async def reset(self, vault: VaultId) -> None:
         if not self._vaults.path(vault).exists():
@@ -136,7 +138,7 @@ class SqliteVaultStore:
 
         def work(db: Database) -> None:
             self._marks.add(vault)
-            file.reset(db)
+            writing.reset(db)
 
         await self._vaults.write(vault, work)
 
@@ -174,17 +176,23 @@ class SqliteVaultStore:
     async def delete(self, vault: VaultId, id: int) -> bool:
         if not self._vaults.path(vault).exists():
             return False
-        return await self._vaults.write(vault, lambda db: file.delete(db, id))
+        return await self._vaults.write(vault, lambda db: writing.delete(db, id))
 
     async def clear(self, vault: VaultId, session: str | None) -> int:
         if not self._vaults.path(vault).exists():
             return 0
         named = None if session is None else file.storable(session)
-        return await self._vaults.write(vault, lambda db: file.clear(db, named))
+        return await self._vaults.write(vault, lambda db: writing.clear(db, named))
 
     async def warm(self, vault: VaultId) -> int:
-        held = await self._vaults.read(vault, lambda db: self._cache.get(vault, db))
-        return 0 if held is None else len(np.unique(held.signals.memories))
+        view = View(vault, "", core=True)
+
+        def work(db: Database) -> int:
+            self._cache.get(view, db)
+            row = db.one("count_all")
+            return int(row[0]) if row else 0
+
+        return await self._vaults.read(vault, work) or 0
 
     async def check(self) -> None:
         await self._vaults.elsewhere(self._marks.probe)
@@ -210,13 +218,3 @@ class SqliteVaultStore:
 def _inside(folder: Path, pattern: str) -> list[Path]:
     with mapped(folder):
         return sorted(folder.glob(pattern))
-
-
-def _seen(held: Held, session: str, core: bool) -> Signals:
-    """What of a vault's signals a scope may see: core and one session, or the session alone."""
-    wanted = ({""} if core else set()) | {session}
-    threads = [id for id, name in held.sessions.items() if name in wanted]
-    if len(threads) == len(held.sessions):
-        return held.signals
-    rows = np.flatnonzero(np.isin(held.signals.groups, np.array(threads, np.int64)))
-    return picked(held.signals, rows)

@@ -1,0 +1,143 @@
+"""Rows of what recall scores, many packed into one: reading a row each would cost ten times more.
+
+Pure. A segment is four byte strings: `heads` (one record a chunk), `terms` (hashes of all chunks,
+one after the other), `embedded` (a byte a chunk) and `vectors` (empty as long as there are none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FULL = 256
+"""Rows of a segment that is not merged any more."""
+MANY = 32
+"""How many smaller ones a session may have before they are merged."""
+
+HEAD = np.dtype(
+    [
+        ("id", "<i8"),
+        ("memory", "<i8"),
+        ("created_ms", "<i8"),
+        ("digest", "<u8"),
+        ("thread", "<i4"),
+        ("terms", "<u4"),  # how many
+        ("role", "u1"),
+    ]
+)
+
+Heads = npt.NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Some chunks of one session, ascending by id."""
+
+    embedded: bytes
+    heads: bytes
+    terms: bytes
+    vectors: bytes
+
+    @property
+    def size(self) -> int:
+        """How many chunks."""
+        return len(self.embedded)
+
+
+def heads(segments: Sequence[Segment]) -> Heads:
+    """The records of all chunks, in the order of the segments."""
+    return np.frombuffer(b"".join(s.heads for s in segments), HEAD)
+
+
+def embedded(segments: Sequence[Segment]) -> npt.NDArray[np.bool_]:
+    """Which chunks have a vector."""
+    return np.frombuffer(b"".join(s.embedded for s in segments), np.bool_)
+
+
+def terms(segments: Sequence[Segment]) -> npt.NDArray[np.uint32]:
+    """The hashed terms of all chunks, one after the other."""
+    joined = np.frombuffer(b"".join(s.terms for s in segments), np.dtype("<u4"))
+    return joined.astype(np.uint32, copy=False)
+
+
+def vectors(segments: Sequence[Segment], dimension: int) -> npt.NDArray[np.int8]:
+    """The vectors of all chunks, zeros where there is none."""
+    parts = [s.vectors or bytes(s.size * dimension) for s in segments]
+    rows = sum(s.size for s in segments)
+    return np.frombuffer(b"".join(parts), np.int8).reshape(rows, dimension)
+
+
+def packed(
+    rows: Heads,
+    hashed: Sequence[bytes],
+    quantised: npt.NDArray[np.int8] | None,
+) -> list[Segment]:
+    """New chunks as segments of at most FULL rows; all embedded, or none."""
+    found = []
+    for at in range(0, len(rows), FULL):
+        part = rows[at : at + FULL]
+        found.append(
+            Segment(
+                embedded=bytes([quantised is not None]) * len(part),
+                heads=part.tobytes(),
+                terms=b"".join(hashed[at : at + FULL]),
+                vectors=b"" if quantised is None else quantised[at : at + FULL].tobytes(),
+            )
+        )
+    return found
+
+
+def merged(segments: Sequence[Segment], dimension: int) -> list[Segment]:
+    """The same rows in as few segments as may be."""
+    records, flags = heads(segments), embedded(segments)
+    ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(records["terms"], dtype=np.int64)))
+    hashed, numbers = terms(segments), vectors(segments, dimension)
+    found = []
+    for at in range(0, len(records), FULL):
+        to = min(at + FULL, len(records))
+        found.append(
+            Segment(
+                embedded=flags[at:to].tobytes(),
+                heads=records[at:to].tobytes(),
+                terms=hashed[ends[at] : ends[to]].tobytes(),
+                vectors=numbers[at:to].tobytes() if flags[at:to].any() else b"",
+            )
+        )
+    return found
+
+
+def without(segment: Segment, ids: set[int], dimension: int) -> Segment:
+    """A segment less some chunks; it may be empty then."""
+    records = heads([segment])
+    keep = ~np.isin(records["id"], sorted(ids))
+    ends = np.cumsum(records["terms"], dtype=np.int64)
+    hashed = np.split(terms([segment]), ends[:-1]) if len(records) else []
+    return Segment(
+        embedded=embedded([segment])[keep].tobytes(),
+        heads=records[keep].tobytes(),
+        terms=b"".join(part.tobytes() for part, stays in zip(hashed, keep, strict=True) if stays),
+        vectors=vectors([segment], dimension)[keep].tobytes() if segment.vectors else b"",
+    )
+
+
+def with_vectors(
+    segment: Segment, ids: npt.NDArray[np.int64], quantised: npt.NDArray[np.int8]
+) -> Segment:
+    """A segment whose chunks of these ids, ascending, have these vectors; others' are ignored."""
+    own = heads([segment])["id"]
+    places = np.searchsorted(ids, own)
+    hits = np.flatnonzero(places < len(ids))
+    hits = hits[ids[places[hits]] == own[hits]]
+    numbers = vectors([segment], quantised.shape[1]).copy()
+    flags = embedded([segment]).copy()
+    numbers[hits] = quantised[places[hits]]
+    flags[hits] = True
+    return Segment(
+        embedded=flags.tobytes(),
+        heads=segment.heads,
+        terms=segment.terms,
+        vectors=numbers.tobytes(),
+    )

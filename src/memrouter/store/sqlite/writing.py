@@ -1,0 +1,312 @@
+"""What one vault file is told. Blocking; a file is used by one thread at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from memrouter.domain import ROLES, Block, NewTurn, Vectors
+from memrouter.errors import Conflict, StoreError
+from memrouter.ports import Ready, Stored
+from memrouter.store.sqlite import segments as packing
+from memrouter.store.sqlite.database import Database
+from memrouter.store.sqlite.segments import FULL, HEAD, MANY, Segment
+from memrouter.store.sqlite.vault import millis, storable, unpacked
+
+_ROLE = {role: number for number, role in enumerate(ROLES)}
+_BLOCKS_KEPT = timedelta(days=2)
+
+
+def remember(
+    db: Database,
+    turns: Sequence[NewTurn],
+    block: Block | None,
+    used: Sequence[bytes],
+    dropped: Sequence[bytes],
+    now: datetime,
+    ready: Ready | None,
+) -> Stored | None:
+    """See VaultStore.remember. None, and nothing stored, if what is ready cannot be used."""
+    with db.transaction():
+        write = _Write(db, ready)
+        if not write.usable:
+            return None
+        for turn in turns:
+            write.add(turn)
+        write.end()
+        if block is not None and _holds(db, block.chunks):
+            _put_block(db, block, now)
+        for key in used:
+            db.one("use_block", millis(now), key)
+        for key in dropped:
+            db.one("drop_block", key)
+        if block is not None or dropped:
+            db.one("drop_old_blocks", millis(now - _BLOCKS_KEPT))
+    return Stored(
+        turns=write.turns,
+        chunks=tuple(write.chunks),
+        pending=write.pending,
+        revision=write.revision,
+    )
+
+
+_Row = tuple[tuple[int, ...], bytes, int]
+"""Record, hashed terms, and the number of the piece among all that came."""
+
+
+class _Write:
+    """Adds turns within one transaction."""
+
+    def __init__(self, db: Database, ready: Ready | None) -> None:
+        self._db = db
+        row = db.one("state")
+        self.revision, _, embedder, self._dimension = row or (0, 0, "", 0)
+        self.usable = ready is None or (
+            embedder in ("", ready.embedder) and self._dimension in (0, ready.vectors.shape[1])
+        )
+        self._ready = ready
+        self._vectors = None if ready is None else quantised(ready.vectors)
+        self._piece = 0
+        self._threads: dict[tuple[str, str], int] = {}
+        self._rows: dict[str, list[_Row]] = {}
+        self.turns = 0
+        self.chunks: list[int] = []
+        self.pending = False
+
+    def add(self, turn: NewTurn) -> None:
+        """Add a turn, unless it is stored already."""
+        first = self._piece
+        self._piece += len(turn.pieces)
+        id = self._insert(turn)
+        if id is None or not turn.keep:
+            return
+        if not self.turns:
+            self.revision = _next_revision(self._db)
+        self.turns += 1
+        digest = int.from_bytes(turn.digest[:8], "little")
+        rows = self._rows.setdefault(storable(turn.session), [])
+        for number, piece in enumerate(turn.pieces, start=first):
+            chunk = self._db.one("add_chunk", id, storable(piece.text), piece.tokens)
+            assert chunk is not None
+            self.chunks.append(chunk[0])
+            head = (chunk[0], id, millis(turn.created), digest, self._thread(turn))
+            rows.append(((*head, len(piece.terms) // 4, _ROLE[turn.role]), piece.terms, number))
+
+    def end(self) -> None:
+        """Write what recall scores of the new chunks, and note whose vectors they have."""
+        if not self.chunks:
+            return
+        if self._ready is not None and not self._dimension:
+            self._dimension = self._ready.vectors.shape[1]
+            self._db.one("set_embedder", self._ready.embedder, self._dimension)
+        if self._vectors is None:
+            self.pending = True
+            self._db.many("add_pending", [(id,) for id in self.chunks])
+        for session, rows in self._rows.items():
+            heads, terms, numbers = zip(*rows, strict=True)
+            vectors = None if self._vectors is None else self._vectors[list(numbers)]
+            for segment in packing.packed(np.array(list(heads), HEAD), terms, vectors):
+                _add_segment(self._db, session, segment, self.revision)
+            _merge(self._db, session, self._dimension)
+
+    def _insert(self, turn: NewTurn) -> int | None:
+        values = (
+            _ROLE[turn.role],
+            storable(turn.text) if turn.keep else None,
+            millis(turn.created),
+            storable(turn.session),
+            storable(turn.conversation),
+            turn.position,
+            storable(turn.model),
+            sum(piece.tokens for piece in turn.pieces),
+            turn.digest,
+            turn.chain or None,
+            turn.parent or None,
+        )
+        row = self._db.one("add_memory", *values)
+        if row is None and turn.keep:  # it may have been seen without being kept
+            self._db.one("drop_unkept", turn.chain)
+            row = self._db.one("add_memory", *values)
+        return None if row is None else int(row[0])
+
+    def _thread(self, turn: NewTurn) -> int:
+        named = (storable(turn.session), storable(turn.conversation))
+        if named not in self._threads:
+            row = self._db.one("thread", *named) or self._db.one("add_thread", *named)
+            assert row is not None
+            self._threads[named] = row[0]
+        return self._threads[named]
+
+
+def _holds(db: Database, chunks: Sequence[int]) -> bool:
+    # A chunk may have been deleted since it was recalled: its text must not come back.
+    row = db.one("count_chunks_of", orjson.dumps(list(set(chunks))).decode())
+    return row is not None and row[0] == len(set(chunks))
+
+
+def _put_block(db: Database, block: Block, now: datetime) -> None:
+    ids = np.array(block.chunks, "<i8").tobytes()
+    db.one(
+        "put_block",
+        *(block.key, storable(block.text), ids, block.tokens),
+        *(millis(block.made), millis(now), block.revision),
+    )
+
+
+def quantised(vectors: Vectors) -> npt.NDArray[np.int8]:
+    """Vectors as they are stored: times 127, rounded."""
+    return np.clip(np.rint(vectors * 127), -127, 127).astype(np.int8)
+
+
+def set_vectors(db: Database, embedder: str, ids: Sequence[int], vectors: Vectors) -> None:
+    """See VaultStore.set_vectors."""
+    rows = quantised(vectors)
+    with db.transaction():
+        held, dimension = db.one("embedder") or ("", 0)
+        if held not in ("", embedder):
+            raise _other_embedder(held, embedder)
+        if dimension not in (0, rows.shape[1]):
+            raise StoreError(f"Vectors of {rows.shape[1]} dimensions in a vault of {dimension}")
+        if not dimension:
+            db.one("set_embedder", embedder, rows.shape[1])
+        revision = _next_revision(db)
+        order = np.argsort(np.array(ids, np.int64), kind="stable")
+        sorted_ids, rows = np.array(ids, np.int64)[order], rows[order]
+        again = False
+        for place, segment in _segments_of(db, ids):
+            fresh = packing.with_vectors(segment, sorted_ids, rows)
+            again = again or _overwrites(segment, sorted_ids)
+            db.one("change_vectors", revision, fresh.embedded, fresh.vectors, place)
+        if again:
+            db.one("next_epoch")
+        db.many("drop_pending", [(id,) for id in ids])
+
+
+def delete(db: Database, id: int) -> bool:
+    """See VaultStore.delete.
+
+    A turn of a conversation leaves its digests: a client that resends it must not bring it back.
+    """
+    with db.transaction():
+        if db.one("memory", id) is None:
+            return False
+        gone = {row[0] for row in db.all("chunks_of", id)}
+        _drop_blocks_with(db, gone)
+        _drop_rows(db, gone)
+        db.one("delete_chunks_of", id)
+        db.one("forget_memory", id)
+        db.one("delete_memory", id)
+        db.one("next_epoch")
+    db.shrink()
+    return True
+
+
+def clear(db: Database, session: str | None) -> int:
+    """See VaultStore.clear."""
+    with db.transaction():
+        if session is None:
+            count = db.one("count_all")
+            db.one("drop_all_blocks")
+            db.one("clear_all_segments")
+            db.one("clear_all")
+            db.one("clear_all_threads")
+        else:
+            count = db.one("count_session", session)
+            _drop_blocks_with(db, {row[0] for row in db.all("chunks_of_session", session)})
+            db.one("clear_segments", session)
+            db.one("clear_session", session)
+            db.one("clear_threads", session)
+        db.one("next_epoch")
+    db.shrink(vacuum=session is None)
+    assert count is not None
+    return int(count[0])
+
+
+def _other_embedder(held: str, embedder: str) -> Conflict:
+    return Conflict(
+        f"This vault holds vectors of {held}, not of {embedder}",
+        "DELETE /v1/memory?reset=true clears it; it may then be made with another",
+    )
+
+
+def choose_embedder(db: Database, embedder: str) -> None:
+    """See VaultStore.choose_embedder."""
+    with db.transaction():
+        held = (db.one("embedder") or ("",))[0]
+        if held == embedder:
+            return
+        row = db.one("has_vectors")
+        if row is not None and row[0]:
+            raise _other_embedder(held, embedder)
+        db.one("set_embedder", embedder, 0)
+        db.one("next_epoch")
+
+
+def reset(db: Database) -> None:
+    """See VaultStore.reset."""
+    with db.transaction():
+        db.one("forget_vectors")
+        db.one("all_pending")
+        db.one("set_embedder", "", 0)
+        db.one("next_epoch")
+
+
+def _drop_blocks_with(db: Database, gone: set[int]) -> None:
+    for key, ids in db.all("all_blocks"):
+        if gone.intersection(unpacked(ids)):
+            db.one("drop_block", key)
+
+
+def _next_revision(db: Database) -> int:
+    row = db.one("next_revision")
+    if row is None:
+        raise StoreError(f"{db.path.name} has no meta row", "Restore it from a backup")
+    return int(row[0])
+
+
+def _segments_of(db: Database, chunks: Iterable[int]) -> list[tuple[int, Segment]]:
+    rows = db.all("segments_of", orjson.dumps(list(chunks)).decode())
+    return [(row[0], Segment(*row[1:])) for row in rows]
+
+
+def _add_segment(db: Database, session: str, segment: Segment, changed: int) -> None:
+    first = int(packing.heads([segment])["id"][0])
+    db.one("add_segment", session, first, segment.size, changed, *_values(segment))
+
+
+def _values(segment: Segment) -> tuple[Any, ...]:
+    return segment.embedded, segment.heads, segment.terms, segment.vectors
+
+
+def _merge(db: Database, session: str, dimension: int) -> None:
+    """Put a session's small segments together once there are many."""
+    row = db.one("count_small_segments", session, FULL)
+    if row is None or row[0] < MANY:
+        return
+    rows = db.all("small_segments", session, FULL)
+    for id, *_ in rows:
+        db.one("drop_segment", id)
+    changed = max(row[1] for row in rows)
+    for segment in packing.merged([Segment(*row[2:]) for row in rows], dimension):
+        _add_segment(db, session, segment, changed)
+
+
+def _overwrites(segment: Segment, ids: npt.NDArray[np.int64]) -> bool:
+    """Whether one of these chunks has a vector already: caches only look for first ones."""
+    own = packing.heads([segment])["id"][packing.embedded([segment])]
+    return bool(np.isin(own, ids).any())
+
+
+def _drop_rows(db: Database, chunks: set[int]) -> None:
+    _, _, _, dimension = db.one("state") or (0, 0, "", 0)
+    for id, segment in _segments_of(db, chunks):
+        left = packing.without(segment, chunks, dimension)
+        if left.size:
+            db.one("change_segment", left.size, 0, *_values(left), id)
+        else:
+            db.one("drop_segment", id)
