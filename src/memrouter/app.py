@@ -28,6 +28,7 @@ from memrouter.edge.keys_api import KeysApi
 from memrouter.edge.limits import LimitedCallers, Limits
 from memrouter.edge.memory_api import MemoryApi
 from memrouter.edge.models_api import ModelsApi
+from memrouter.edge.openapi import OpenApi
 from memrouter.edge.ops_api import OpsApi
 from memrouter.edge.provider_keys import ProviderKeys
 from memrouter.edge.relay import Relay, RelaySettings
@@ -255,15 +256,14 @@ def create_with(parts: Parts) -> Edge:
     )
     catalog = Catalog(parts.upstream, parts.clock)
     life = _Life(parts, delivery, backlog, meter, catalog)
+    routes = [
+        *OpsApi(parts.store, parts.embedder, backlog, metrics, lambda: life.stopping).routes(),
+        *_account_routes(parts, provider_keys, meter, catalog),
+        *InferenceApi(memory_parts).routes(),
+        *MemoryApi(memory_parts).routes(),
+    ]
     own = Router(
-        routes=[
-            *OpsApi(parts.store, parts.embedder, backlog, metrics, lambda: life.stopping).routes(),
-            *_account_routes(parts, provider_keys, meter, catalog),
-            *InferenceApi(memory_parts).routes(),
-            *MemoryApi(memory_parts).routes(),
-        ],
-        redirect_slashes=False,
-        lifespan=life.lived,
+        routes=[*routes, *OpenApi(routes).routes()], redirect_slashes=False, lifespan=life.lived
     )
     return Edge(relay, targets, FORMATS, own, metrics)
 
