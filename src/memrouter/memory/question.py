@@ -46,8 +46,8 @@ PROFILE = (
 _SAID_BY_ASSISTANT = re.compile(
     r"\b(?:did you|you(?: have|'ve|’ve)? (?:just |already |once )?(?:said|told|suggested|gave|"
     r"given|recommended|mentioned|wrote|written|listed|explained|provided|proposed|advised|picked|"
-    r"named|came up)|(?:was|were) your (?:\w+ )?(?:advice|answer|suggestion|recommendation|explanation)|"
-    r"hast du|tu m'as|me (?:dijiste|recomendaste)|ты (?:сказал|советовал)\w*)\b|"
+    r"named|came up)|(?:was|were) your (?:\w+ )?(?:advice|answer|suggestion|recommendation|"
+    r"explanation)|hast du|tu m'as|me (?:dijiste|recomendaste)|ты (?:сказал|советовал)\w*)\b|"
     r"(?:你|您).{0,3}(?:说过|推荐过|建议过)|あなた(?:は|が)",
     re.IGNORECASE,
 )
