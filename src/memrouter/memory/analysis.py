@@ -185,7 +185,8 @@ def _query_word(match: re.Match[str], text: str) -> QueryWord:
     return QueryWord(
         word=word,
         terms=(term_hash(stem(word[:_LONGEST_WORD])),),
-        topical=word not in vocabulary.CHATTER,
+        # Small numbers stand in the words of every day: they say little of a topic.
+        topical=word not in vocabulary.CHATTER and not (word.isdigit() and len(word) <= 2),
         start=match.start(),
         named=match[0][0].isupper() and bool(before) and before[-1] not in ".!?:\n",
     )

@@ -113,6 +113,11 @@ def test_small_talk_and_function_words_are_no_topic() -> None:
     assert topical == {"thanks": False, "what": False, "about": False, "lisbon": True}
 
 
+def test_small_numbers_are_no_topic() -> None:
+    topical = {w.word: w.topical for w in analysis.query_words("17 rooms in 1998")}
+    assert topical == {"17": False, "rooms": True, "in": False, "1998": True}
+
+
 def test_small_talk_without_spaces_is_no_topic() -> None:
     assert not any(w.topical for w in analysis.query_words("谢谢! ありがとうございます"))
 
