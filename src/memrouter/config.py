@@ -109,7 +109,6 @@ class Config(Section, frozen=True):
     recall_timeout_s: Positive = 0.25  # past this a request goes on without memory
     sticky_s: NotNegative = 3_600.0  # how long a provider's cache may be warm: blocks are replayed
     chunk_tokens: Annotated[int, msgspec.Meta(ge=16)] = 300  # a stored turn is split at this size
-    retention_days: NotNegative = 0.0  # forget what is older; 0 never forgets
     timezone: str = "UTC"  # of the times shown in context blocks
     density: Densities = Densities()
     infinite_chat: InfiniteChat = InfiniteChat()

@@ -248,10 +248,10 @@ def test_usage(router: Router, provider: ServedProvider, key: str) -> None:
 
 def test_the_life_of_a_key(router: Router, provider: ServedProvider) -> None:
     """A user's memory outlives the key that was stolen."""
-    old = router.mint("user:42")
+    old = router.mint("the one with a life")
     router.ask(old, "My dog is called Rex.")
     listed = call(router, router.account_key, "GET", "/v1/keys")
-    (entry,) = [k for k in listed["keys"] if k["name"] == "user:42"]
+    (entry,) = [k for k in listed["keys"] if k["name"] == "the one with a life"]
     assert old not in json.dumps(listed)
     path = f"/v1/keys/{entry['id']}"
     rotated = call(router, router.account_key, "POST", f"{path}/rotate")

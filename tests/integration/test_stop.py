@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from memrouter.app import Parts
 from memrouter.domain import Scope, VaultId
 from memrouter.embed.static import StaticEmbedder
