@@ -32,7 +32,7 @@ CHECKS: list[Any] = [
     response_schema_conformance,
     response_headers_conformance,
 ]
-PLACES = sorted(OWN | PROVIDERS)
+PLACES = sorted([*OWN, *PROVIDERS])
 MODES = {"as it says": GenerationMode.POSITIVE, "otherwise": GenerationMode.NEGATIVE}
 
 
@@ -79,7 +79,7 @@ def test_answers_are_as_the_document_says(
         suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy(generation_mode=mode))
-    def ask(case: Case) -> None:
+    def ask(case: Case[Any]) -> None:
         headers = {"Authorization": f"Bearer {fuzzed.account_key}"}
         answer = case.call(headers=headers)
         case.validate_response(answer, checks=CHECKS, headers=headers)
