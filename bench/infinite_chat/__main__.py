@@ -13,6 +13,8 @@ from typing import Any
 from bench.recall import locomo
 from bench.recall.report import machine
 
+from memrouter.ops import logs
+
 from . import billing, evidence, report
 
 BUILD = Path(__file__).resolve().parent.parent / ".build"
@@ -47,7 +49,7 @@ async def measure(given: argparse.Namespace) -> dict[str, Any]:
         result["evidence"] = await evidence.by_size(histories, quick=quick, progress=_say)
         report.evidence(result["evidence"])
     if "curve" in parts:
-        for size in (64_000,) if quick else (64_000, 256_000):
+        for size in (64_000,) if quick else (64_000, 128_000, 256_000):
             name = f"Evidence against tokens sent at {size:,} tokens, by settings"
             _say(name)
             tried = evidence.shapes(size, quick=quick)
@@ -69,6 +71,7 @@ def _say(what: str) -> None:
 def main() -> int:
     """0 if all was measured."""
     given = _options(sys.argv[1:])
+    logs.set_up("error", "text")
     begin = time.monotonic()
     result = asyncio.run(measure(given))
     given.json.parent.mkdir(parents=True, exist_ok=True)

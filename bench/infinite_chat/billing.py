@@ -27,14 +27,15 @@ MOVING = replace(
     WINDOW, recent_tokens=WINDOW.recent_tokens + WINDOW.block_tokens // 2, block_tokens=1
 )
 SHAPES = (
-    (6_000, 8_000, 4_000, 3),
     (6_000, 8_000, 4_000, 1),
+    (6_000, 8_000, 6_000, 3),
+    (6_000, 8_000, 6_000, 1),
     (2_000, 4_000, 2_000, 3),
     (2_000, 4_000, 4_000, 3),
     (2_000, 4_000, 4_000, 1),
     (2_000, 4_000, 6_000, 3),
+    (2_000, 4_000, 6_000, 1),
     (1_000, 2_000, 6_000, 3),
-    (2_000, 8_000, 4_000, 3),
 )
 """Recent, block and recall tokens, and how many budgets are replayed."""
 Make = Callable[[Sequence[History], int], Talk]
@@ -102,7 +103,7 @@ async def bills(
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for name, make in TALKS.items():
         progress(name)
-        made = [make(histories, n) for n in range(1 if quick else 4)]
+        made = [make(histories, n) for n in range(1 if quick else 2)]
         found[name] = await compared(made, ways(made[0]))
     return found
 
@@ -114,7 +115,7 @@ async def compared(made: Sequence[Talk], tried: Sequence[Way]) -> dict[str, Mapp
     try:
         for way in tried:
             sent = [await requests(world, talk, way) for talk in made]
-            found[way.name] = _figures(sent)
+            found[way.name] = _figures(sent) | {"evidence": _evidence(made, sent)}
     finally:
         await world.close()
     return found
@@ -128,6 +129,17 @@ def _figures(sent: Sequence[Sequence[Request]]) -> dict[str, Any]:
         "tokens": sum(request.tokens for r in sent for request in r) / n,
         **{name: {k: v / n for k, v in asdict(total).items()} for name, total in totals.items()},
     }
+
+
+def _evidence(made: Sequence[Talk], sent: Sequence[Sequence[Request]]) -> float | None:
+    """Share of the questions whose request holds all that answers them."""
+    held = [
+        all(text in "\n".join(request.messages) for text in step.evidence)
+        for talk, own in zip(made, sent, strict=True)
+        for step, request in zip(talk.steps, own, strict=True)
+        if step.evidence
+    ]
+    return 100 * sum(held) / len(held) if held else None
 
 
 async def requests(world: World, talk: Talk, way: Way) -> list[Request]:

@@ -49,6 +49,8 @@ class Outcome:
     last: bool
     """Whether it is in the last 20,000 tokens."""
     plan_ms: float
+    cpu_ms: float
+    """Of all threads: what the clock would say on an idle machine, or a little more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +131,9 @@ async def ask(
     world.clock.time = asked.conversation.asked
     new = WIRE.turns({"messages": [{"role": "user", "content": question.text}]})
     prompt = Prompt(scope=asked.scope, turns=(*asked.turns, *new), options=OPTIONS, window=window)
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
     plan = await memory.plan(prompt)
-    took = time.perf_counter() - begin
+    took, cpu = time.perf_counter() - begin, time.process_time() - cpu
     sent = sum(turn.tokens for turn in plan.sent) + plan.recall.tokens
     history = sent - sum(turn.tokens for turn in new) - asked.turns[0].tokens
     return Outcome(
@@ -143,6 +145,7 @@ async def ask(
         recent=_within(asked, question, history),
         last=_within(asked, question, LAST),
         plan_ms=took * 1_000,
+        cpu_ms=cpu * 1_000,
     )
 
 
@@ -174,6 +177,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "last_20k": 100 * _mean(o.last for o in outcomes),
         "plan_p50_ms": float(np.percentile([o.plan_ms for o in outcomes], 50)),
         "plan_p99_ms": float(np.percentile([o.plan_ms for o in outcomes], 99)),
+        "plan_cpu_p50_ms": float(np.percentile([o.cpu_ms for o in outcomes], 50)),
         "by_category": {
             name: 100 * _mean(o.whole for o in outcomes if o.category == name)
             for name in sorted({o.category for o in outcomes})
@@ -231,7 +235,7 @@ async def _one_size(
     world: World, histories: Sequence[History], size: int, *, quick: bool
 ) -> dict[str, Any]:
     talks = conversations(histories, size, quick=quick)
-    limit = (60 if quick else 600) // len(talks)
+    limit = (60 if quick else 400) // len(talks)
     memory = world.memory(settings())
     outcomes = []
     whole = 0.0
@@ -279,7 +283,7 @@ async def curve(
     try:
         talks = conversations(histories, size, quick=quick)
         asked = [await indexed(world, talk) for talk in talks]
-        limit = (60 if quick else 400 if size <= SIZES[3] else 200) // len(talks)
+        limit = (60 if quick else 300 if size <= SIZES[3] else 150) // len(talks)
         found = {}
         for shape in tried:
             memory = world.memory(settings(long_tokens=shape.long_tokens))

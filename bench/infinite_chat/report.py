@@ -16,12 +16,13 @@ def evidence(found: Mapping[str, Figures]) -> None:
     """By length of conversation."""
     columns = (
         "tokens", "questions", "given", "sent", "block", "saved %", "all evidence %",
-        "window of same size %", "last 20k %", "plan p50 ms", "p99", "whole p50", "first ms",
-        "vectors s",
+        "window of same size %", "last 20k %", "plan p50 ms", "p99", "CPU p50",
+        "whole p50", "first ms", "vectors s",
     )  # fmt: skip
     keys = (
         "questions", "given", "sent", "block", "saved", "evidence", "same_size", "last_20k",
-        "plan_p50_ms", "plan_p99_ms", "whole_p50_ms", "first_plan_ms", "vectors_s",
+        "plan_p50_ms", "plan_p99_ms", "plan_cpu_p50_ms",
+        "whole_p50_ms", "first_plan_ms", "vectors_s",
     )  # fmt: skip
     table("What is sent, and what is in it", columns, _rows(found, keys))
 
@@ -57,7 +58,7 @@ def rules() -> None:
 
 def bills(found: Mapping[str, Mapping[str, Figures]]) -> None:
     """By conversation and way, tokens of a whole conversation."""
-    columns = ("tokens", "requests", "sent a request", *(
+    columns = ("tokens", "requests", "sent a request", "evidence %", *(
         f"{r.name}: {what}" for r in ALL for what in ("full price", "of off %", "cost", "of off %")
     ))  # fmt: skip
     for name, by_way in found.items():
@@ -66,7 +67,12 @@ def bills(found: Mapping[str, Mapping[str, Figures]]) -> None:
 
 
 def _bill_row(way: str, own: Figures, off: Figures) -> list[object]:
-    row: list[object] = [way, round(own["requests"]), round(own["tokens"] / own["requests"])]
+    row: list[object] = [
+        way,
+        round(own["requests"]),
+        round(own["tokens"] / own["requests"]),
+        own["evidence"],
+    ]
     for rules in ALL:
         for key in ("full", "cost"):
             value, base = own[rules.name][key], off[rules.name][key]

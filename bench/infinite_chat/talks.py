@@ -34,6 +34,8 @@ class Step:
     reply: Message
     after_s: float
     """Since the request before."""
+    evidence: tuple[str, ...] = ()
+    """Texts that answer what is asked; none where nothing is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +118,20 @@ def _chat_steps(
     picked = list(questions)
     random.shuffle(picked)
     for number in range(50):
+        evidence: tuple[str, ...] = ()
         if number % every:
             ask, reply = other[2 * number], other[2 * number + 1]
         else:
             question = picked[number % len(picked)]
             ask = question.text
-            reply = f"You told me: {' '.join(told[e].text for e in question.evidence[:2])}"
-        yield Step(new=({"role": "user", "content": ask},), reply=_said(reply), after_s=CHAT_S)
+            evidence = tuple(told[e].text for e in question.evidence)
+            reply = f"You told me: {' '.join(evidence[:2])}"
+        yield Step(
+            new=({"role": "user", "content": ask},),
+            reply=_said(reply),
+            after_s=CHAT_S,
+            evidence=evidence,
+        )
 
 
 def _asks(questions: Sequence[Question], random: Random, turns: int, every: int) -> Iterator[str]:
