@@ -32,7 +32,7 @@ check: $(VENV)/.dev  ## Format, lint, types, imports, unit, contract and integra
 	$(BIN)/ruff check src tests bench
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest tests/unit tests/contract tests/integration
+	$(BIN)/pytest -n 2 tests/unit tests/contract tests/integration
 
 test: check  ## All that CI runs: check, and acceptance with real servers and SDKs
 	$(BIN)/pytest tests/acceptance
