@@ -47,6 +47,8 @@ LONE = 0.15
 """What a single word on topic, which asks for nobody's words, takes from relevance: small talk."""
 GAP_MS = 30 * 60 * 1000
 """Uploads that name no conversation are one as long as no pause is longer than this."""
+MANY, FEW = 1 << 18, 24
+"""Looking for at most FEW of MANY values, comparing with each is twice as fast as a table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +134,16 @@ def conversations(signals: Signals) -> Rows:
 def among(values: npt.NDArray[np.unsignedinteger[Any]], wanted: Sequence[int]) -> Rows:
     """Places of the values that are among `wanted`, ascending.
 
-    One look at each value whatever the number wanted: 20 µs for the terms of 1,000 chunks, 2 ms
-    for those of 100,000.
+    20 µs for the terms of 1,000 chunks, 2 ms for those of 100,000.
     """
     if len(values) == 0 or not wanted:
         return np.zeros(0, np.int64)
     exact = np.array(wanted, values.dtype)
+    if len(values) > MANY and len(exact) <= FEW:
+        found = values == exact[0]
+        for value in exact[1:]:
+            found |= values == value
+        return np.flatnonzero(found)
     table = np.zeros(1 << 16, np.bool_)
     table[exact & np.array(0xFFFF, values.dtype)] = True
     low = values.view(np.uint16)[:: values.dtype.itemsize // 2]  # little-endian: the low half

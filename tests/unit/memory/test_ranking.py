@@ -106,6 +106,14 @@ def test_among_finds_what_is_there(values: list[int], wanted: list[int]) -> None
     assert places.tolist() == [n for n, v in enumerate(values) if v in expected]
 
 
+@pytest.mark.parametrize("count", [1, ranking.FEW, ranking.FEW + 1])
+def test_among_many_finds_the_same(count: int) -> None:
+    values = np.random.default_rng(1).integers(0, 2**32, ranking.MANY + 1).astype(np.uint32)
+    wanted = values[:count].tolist()
+    expected = np.flatnonzero(np.isin(values, wanted))
+    assert ranking.among(values, wanted).tolist() == expected.tolist()
+
+
 def test_among_looks_at_all_of_64_bits() -> None:
     values = np.array([1, 1 << 40, (1 << 40) + 1], np.uint64)
     assert ranking.among(values, [1 << 40]).tolist() == [1]
