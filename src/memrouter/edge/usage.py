@@ -132,7 +132,10 @@ class Meter:
             counted = sum(row.input_tokens + row.output_tokens for row in rows)
         except StoreError as e:  # a request does not fail because it cannot be counted
             log.warning("usage cannot be read", exc_info=e)
-            return known if known and known.first == first else _Month(first, 0, self._now_s())
+            if known is None or known.first != first:
+                return _Month(first, 0, self._now_s())
+            known.read_s = self._now_s()
+            return known
         counted += sum(  # added while the directory was being read
             sums[1] + sums[2]
             for (owner, day, _, _), sums in self._pending.items()
