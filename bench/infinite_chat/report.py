@@ -15,12 +15,12 @@ Figures = Mapping[str, Any]
 def evidence(found: Mapping[str, Figures]) -> None:
     """By length of conversation."""
     columns = (
-        "tokens", "questions", "given", "sent", "block", "saved %", "all evidence %",
+        "tokens", "asked", "sent", "block", "saved %", "all evidence %",
         "window of same size %", "last 20k %", "plan p50 ms", "p99", "CPU p50",
         "whole p50", "first ms", "vectors s",
     )  # fmt: skip
     keys = (
-        "questions", "given", "sent", "block", "saved", "evidence", "same_size", "last_20k",
+        "questions", "sent", "block", "saved", "evidence", "same_size", "last_20k",
         "plan_p50_ms", "plan_p99_ms", "plan_cpu_p50_ms",
         "whole_p50_ms", "first_plan_ms", "vectors_s",
     )  # fmt: skip
@@ -59,7 +59,7 @@ def rules() -> None:
 def bills(found: Mapping[str, Mapping[str, Figures]]) -> None:
     """By conversation and way, tokens of a whole conversation."""
     columns = ("tokens", "requests", "sent a request", "evidence %", *(
-        f"{r.name}: {what}" for r in ALL for what in ("full price", "of off %", "cost", "of off %")
+        f"{r.name} {what}" for r in ALL for what in ("full", "%", "cost", "%")
     ))  # fmt: skip
     for name, by_way in found.items():
         off = next(iter(by_way.values()))
@@ -76,7 +76,7 @@ def _bill_row(way: str, own: Figures, off: Figures) -> list[object]:
     for rules in ALL:
         for key in ("full", "cost"):
             value, base = own[rules.name][key], off[rules.name][key]
-            row += [round(value), 100 * value / base]
+            row += [f"{value / 1_000:.0f}k", f"{100 * value / base:.0f}"]
     return row
 
 
