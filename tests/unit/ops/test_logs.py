@@ -86,7 +86,9 @@ def test_of_libraries_only_warnings_are_told_without_their_text(logged: io.Strin
 
 
 @pytest.mark.parametrize(
-    "value", [{1: 2}, {"a", "b"}, b"\xff", object(), float("inf"), 1 << 70], ids=repr
+    "value",
+    [{1: 2}, {"a", "b"}, b"\xff", object(), float("inf"), 1 << 70],
+    ids=["int keys", "set", "bytes", "object", "infinity", "big integer"],
 )
 def test_whatever_is_logged_a_line_comes_out(logged: io.StringIO, value: object) -> None:
     logs.logger("x").info("odd", value=value)
