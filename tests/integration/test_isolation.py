@@ -145,7 +145,7 @@ def heard(prompt: Prompt) -> Said | None:
     return Said(text=f"You told me: {prompt.text[-2000:]}")
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(groups=st.lists(st.lists(steps, min_size=1, max_size=3), min_size=1, max_size=10))
 def test_no_text_of_a_vault_reaches_a_request_of_another(
     lasting: tuple[asyncio.Runner, World], groups: list[list[Step]]
