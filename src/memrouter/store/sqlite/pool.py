@@ -20,6 +20,9 @@ from memrouter.store.statements import statements
 T = TypeVar("T")
 
 _FILE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
+_READ_CACHE_KB = 32
+_WRITE_CACHE_KB = 256
+"""Pages kept a connection. The system has them, too; less makes large uploads slow."""
 _FILES_A_VAULT = 6
 """Two connections with the database and its log each, the log's index, and one to spare."""
 _OTHER_FILES = 256
@@ -82,7 +85,7 @@ class OpenVaults:
             if entry.reader is None:
                 if not self.path(vault).exists():
                     return None
-                entry.reader = self._opened(vault)
+                entry.reader = self._opened(vault, _READ_CACHE_KB)
             try:
                 return work(entry.reader)
             except VaultCorrupted:
@@ -96,7 +99,7 @@ class OpenVaults:
 
         def run(entry: _Open) -> T:
             if entry.writer is None:
-                entry.writer = self._opened(vault)
+                entry.writer = self._opened(vault, _WRITE_CACHE_KB)
             try:
                 return work(entry.writer)
             except VaultCorrupted:
@@ -173,9 +176,9 @@ class OpenVaults:
         if self._closed:
             raise StoreError("The store is closed")
 
-    def _opened(self, vault: VaultId) -> Database:
-        path = self.path(vault)
-        database = Database(path, statements("vault"), first=[("new_meta", (vault,))])
+    def _opened(self, vault: VaultId, cache_kb: int) -> Database:
+        path, first = self.path(vault), [("new_meta", (vault,))]
+        database = Database(path, statements("vault"), first=first, cache_kb=cache_kb)
         row = database.one("vault_id")
         if row is None or row[0] != vault:
             database.close()
