@@ -29,7 +29,7 @@ WINDOW = (1.0, 0.5, 0.25)
 """A word said one turn away counts half, two turns away a quarter."""
 BACKGROUND = 100
 """Chunks assumed outside the vault, so that idf means something while a vault is small."""
-AUTHOR = 0.15
+AUTHOR = 0.2
 """What a row gets that was written by whom the question asks for."""
 SESSION = 0.4
 """Share of its conversation's best score that a row gets on top of its own."""
