@@ -115,6 +115,8 @@ class Edge:
             return Endpoint(wire=wire, url=url)
         if OURS.match(request.path) or not PROVIDERS.match(request.path):
             return None
+        if request.method == "GET" and request.path.startswith("/v1/models/"):
+            return None  # the name of a model may hold a colon, where Gemini's actions stand
         return v1_endpoint(request.method, request.path, self._formats)
 
     async def _serve_own(
