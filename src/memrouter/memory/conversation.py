@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from memrouter.domain import Memory, Turn
 from memrouter.memory import lineage
@@ -36,7 +37,7 @@ def lead(stored: Sequence[Memory], turns: Sequence[Turn]) -> tuple[Turn, ...]:
     returns  nothing if the prompt brings its own history
     """
     said = [turn for turn in turns if turn.role != "system"]
-    if any(turn.role != "user" or turn.answers for turn in said) or not said or not stored:
+    if not stored or not only_new(turns):
         return ()
     own = [lineage.digest(turn.role, turn.text) for turn in said]
     held = [lineage.digest(memory.role, memory.text) for memory in stored]
@@ -47,6 +48,12 @@ def lead(stored: Sequence[Memory], turns: Sequence[Turn]) -> tuple[Turn, ...]:
     if held[-len(own) :] == own:  # sent before, and never answered
         end -= len(own)
     return tuple(_as_turn(memory) for memory in stored[start:end])
+
+
+def only_new(turns: Sequence[Turn]) -> bool:
+    """Whether a prompt may lack its history: nothing in it was said by a model or a tool."""
+    said = [turn for turn in turns if turn.role != "system"]
+    return bool(said) and all(turn.role == "user" and not turn.answers for turn in said)
 
 
 def _as_turn(memory: Memory) -> Turn:
@@ -79,8 +86,9 @@ def kept(turns: Sequence[Turn], system_tokens: int, window: Window) -> tuple[int
     if total <= window.threshold_tokens or not asks or any(turn.signed for turn in turns):
         return None
     head = head_of(turns)
-    cut = _cut(turns, head, asks, window)
-    loop = _loop_cut(turns, asks[-1], window) if cut >= asks[-1] else None
+    whole = _starts(turns)
+    cut = _cut(turns, head, [i for i in asks if whole[i]], window)
+    loop = _loop_cut(turns, asks[-1], whole, window) if cut == asks[-1] else None
     if loop is not None:
         return (*range(head), asks[-1], *range(loop, len(turns)))
     if cut <= head:
@@ -88,28 +96,34 @@ def kept(turns: Sequence[Turn], system_tokens: int, window: Window) -> tuple[int
     return (*range(head), *range(cut, len(turns)))
 
 
-def _cut(turns: Sequence[Turn], head: int, asks: Sequence[int], window: Window) -> int:
-    """The first message after the system prompt that is kept."""
+def _cut(turns: Sequence[Turn], head: int, starts: Sequence[int], window: Window) -> int:
+    """The first message after the system prompt that is kept: the last of `starts` that leaves
+    out no more than may be.
+    """
     wanted = _dropped(turns[head:], window)
     passed = 0
     at = head
-    while at < len(turns) and passed < wanted:
+    while at < len(turns) and passed + turns[at].tokens <= wanted:
         passed += turns[at].tokens
         at += 1
-    starts = (i for i in asks if i >= at and _closed(turns, i))
-    return next(starts, asks[-1] if _closed(turns, asks[-1]) else head)
+    return max((i for i in starts if head <= i <= at), default=head)
 
 
-def _loop_cut(turns: Sequence[Turn], last: int, window: Window) -> int | None:
+def _loop_cut(
+    turns: Sequence[Turn], last: int, whole: Sequence[bool], window: Window
+) -> int | None:
     """Where to begin in a tool loop that is too long; None keeps it whole."""
     wanted = _dropped(turns[last + 1 :], window)
     passed = 0
+    found = None
     for i in range(last + 1, len(turns)):
+        if passed > wanted:
+            break
         starts_call = bool(turns[i].calls) and not turns[i].answers and not turns[i - 1].glued
-        if passed >= wanted > 0 and starts_call and _closed(turns, i):
-            return i
+        if passed and starts_call and whole[i]:
+            found = i
         passed += turns[i].tokens
-    return None
+    return found
 
 
 def _dropped(turns: Sequence[Turn], window: Window) -> int:
@@ -118,9 +132,14 @@ def _dropped(turns: Sequence[Turn], window: Window) -> int:
     return max(0, spare // window.block_tokens * window.block_tokens)
 
 
-def _closed(turns: Sequence[Turn], start: int) -> bool:
-    """Whether nothing from `start` on answers a tool call before it."""
-    called = {call for turn in turns[:start] for call in turn.calls}
-    again = {call for turn in turns[start:] for call in turn.calls}
-    answered = {answer for turn in turns[start:] for answer in turn.answers}
-    return not (answered & (called - again))
+def _starts(turns: Sequence[Turn]) -> list[bool]:
+    """Whether nothing from a message on answers a tool call before it; one a message."""
+    opened = [0] * (len(turns) + 1)
+    called: dict[str, int] = {}
+    for i, turn in enumerate(turns):
+        for answer in turn.answers:
+            if (call := called.get(answer)) is not None:
+                opened[call + 1] += 1
+                opened[i + 1] -= 1
+        called.update(dict.fromkeys(turn.calls, i))
+    return [count == 0 for count in accumulate(opened[:-1])]

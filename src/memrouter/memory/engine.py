@@ -195,7 +195,7 @@ class Memory:
     async def _within(self, plan: Plan, window: Window) -> Plan:
         """Keep a long conversation within its bounds: see memory.conversation."""
         prompt = plan.prompt
-        if prompt.scope.conversation:
+        if prompt.scope.conversation and conversation.only_new(prompt.turns):
             stored = await self._store.recent(prompt.scope, conversation.LOOKED_BACK)
             plan = replace(plan, lead=conversation.lead(stored, prompt.turns))
         if not (prompt.options.recall and prompt.options.store_input):

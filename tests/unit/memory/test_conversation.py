@@ -87,7 +87,6 @@ def test_in_a_loop_that_is_too_long_the_question_stays_and_old_calls_go() -> Non
     assert len(rest) < 14
 
 
-@pytest.mark.xfail(reason="memory/conversation.py: the cut goes up to the next question, not down")
 def test_what_was_said_just_before_the_question_stays() -> None:
     """A long reply, and "shorten it": without the reply there is nothing to shorten."""
     turns = [*talk(2), user("write a report"), model("a long report", tokens=200), user("shorten")]
@@ -95,7 +94,6 @@ def test_what_was_said_just_before_the_question_stays() -> None:
     assert places is None or 5 in places
 
 
-@pytest.mark.xfail(run=False, reason="memory/conversation.py: looks at all turns for each question")
 @pytest.mark.timeout(20)
 def test_a_hundred_thousand_turns_take_linear_time() -> None:
     """A call that is answered at the very end spans every cut that could be made."""

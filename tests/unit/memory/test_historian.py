@@ -114,23 +114,18 @@ async def test_a_long_turn_is_stored_whole_and_in_pieces(world: World) -> None:
 
 
 async def test_a_text_of_megabytes_does_not_hold_the_event_loop(world: World) -> None:
-    longest = last = 0.0
-    running = True
+    turns = 0
 
     async def watch() -> None:
-        nonlocal longest, last
-        loop = asyncio.get_running_loop()
-        last = loop.time()
-        while running:
-            await asyncio.sleep(0.001)
-            longest, last = max(longest, loop.time() - last), loop.time()
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
 
     watching = asyncio.create_task(watch())
-    await asyncio.sleep(0)
     await world.send(["A sentence of some words. " * 40_000])
-    running = False
-    await watching
-    assert longest < 0.5
+    watching.cancel()
+    assert turns > 100  # a loop that is held turns a few times
 
 
 NEVER = {
