@@ -316,7 +316,7 @@ class _Life:
             yield
         finally:
             self.stopping = True
-            await self._delivery.drain()
+            await self._delivery.drain(max(1.0, self._parts.config.stop_timeout_s))
             working.cancel()
             self._meter.stop()
             await self._catalog.close()

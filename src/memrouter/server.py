@@ -27,6 +27,7 @@ def serve(config: Config, show: Callable[[str], None]) -> None:
     folder = start.data_folder(config)
     logs.set_up(config.log_level, config.log_format)
     started = asyncio.run(_first_step(config))
+    start.secret_key(config, folder)  # made here, before several workers look for it
     show(start.banner(config, folder, started))
     if config.workers > 1:
         _share_metrics(folder)

@@ -14,9 +14,12 @@ from memrouter.errors import UpstreamError
 from memrouter.memory.engine import Memory
 from memrouter.memory.forgive import Tried, attempt
 from memrouter.memory.historian import Draft
+from memrouter.ops.logs import logger
 from memrouter.ops.metrics import Metrics
 from memrouter.ports import Answer, Stored, Upstream
 from memrouter.wire.format import ReplyReader
+
+log = logger(__name__)
 
 _PATIENCE_S = 600.0
 """A commit in the background is given up after this; long histories take seconds to store."""
@@ -49,10 +52,14 @@ class Delivery:
         self._on_served = on_served
         self._commits: set[asyncio.Task[None]] = set()
 
-    async def drain(self) -> None:
-        """Wait until everything that was accepted is stored."""
-        while self._commits:
-            await asyncio.wait(self._commits)
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until everything that was accepted is stored, or a store that hangs is given up."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._commits:
+                    await asyncio.wait(self._commits)
+        except TimeoutError:
+            log.exception("stopped before all was stored", commits=len(self._commits))
 
     async def ask(self, x: Exchange, body: bytes | AsyncIterator[bytes]) -> Answer:
         """Send the request on and wait for the head of the answer."""

@@ -107,8 +107,9 @@ class Backlog:
             await work()
         except Exception as e:
             log.warning("embedding failed, will be tried again", exc_info=e)
-            await asyncio.sleep(_RETRY_S[min(self._failures, len(_RETRY_S) - 1)])
             self._failures += 1
+            if self._failures >= self.waiting:  # not one vault: all that wait fail
+                await asyncio.sleep(_RETRY_S[min(self._failures, len(_RETRY_S)) - 1])
 
 
 def passage(text: str, created: datetime, before: str = "") -> str:

@@ -136,6 +136,7 @@ class Memory:
             exclude=exclude,
             taken=standing.chunks,
             budget=budget,
+            now=now.astimezone(self._settings.zone),
         )
         return self._with_block(plan, keys[asks[-1]], asks[-1], found)
 

@@ -38,12 +38,20 @@ class MemoryDirectory:
 
     async def account_with_config_key(self, hashed: bytes, masked: str, now: datetime) -> AccountId:
         account = self._accounts[0] if self._accounts else await self.add_account()
+        kept = None
         for id in sorted(self._configured):
-            if self._hashes.get(hashed) != id:
+            if self._hashes.get(hashed) != id and self._keys[id].revoked is None:
+                kept = self._keys[id].vault
                 await self.revoke_key(account, id, now)
         if hashed not in self._hashes:
             await self.add_key(
-                account, hashed, masked=masked, name="account", now=now, is_account=True
+                account,
+                hashed,
+                masked=masked,
+                name="account",
+                now=now,
+                is_account=True,
+                vault=kept,
             )
         id = self._hashes[hashed]
         self._keys[id] = replace(self._keys[id], is_account=True, revoked=None)

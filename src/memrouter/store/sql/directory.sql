@@ -66,7 +66,7 @@ INSERT INTO key (id, hashed, account, vault, name, masked, is_account, configure
                  quota_tokens, rate_per_minute)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: configured_key
-SELECT id, hashed FROM key WHERE account = ? AND configured = 1 AND revoked_ms IS NULL
+SELECT id, hashed, vault FROM key WHERE account = ? AND configured = 1 AND revoked_ms IS NULL
 -- name: configure_key
 UPDATE key SET configured = 1, is_account = 1, revoked_ms = NULL WHERE hashed = ?
 -- name: change_name

@@ -86,11 +86,13 @@ class SqliteDirectory:
             account = AccountId(row[0]) if row else AccountId(f"acc_{secrets.token_hex(8)}")
             if row is None:
                 db.one("add_account", account)
-            for id, other in db.all("configured_key", account):
+            kept = None  # another key is the same account's: its memory stays
+            for id, other, vault in db.all("configured_key", account):
                 if other != hashed:
+                    kept = VaultId(vault)
                     db.one("revoke_key", millis(now), account, id)
             if db.one("key_by_hash", hashed) is None:
-                _insert(db, account, hashed, masked, "account", now, is_account=True)
+                _insert(db, account, hashed, masked, "account", now, is_account=True, vault=kept)
             db.one("configure_key", hashed)
             return account
 
