@@ -16,7 +16,6 @@ TESTED_ELSEWHERE = {
     "edge/delivery.py": "tests/integration/test_streams.py, with a provider on a socket",
     "edge/relay.py": "tests/integration: it does nothing but call the rooms around it",
     "ports.py": "nothing but types and contracts",
-    "store/sqlite/vaults.py": "tests/contract/test_vault_store.py",
     "store/sqlite/directory.py": "tests/contract/test_directory.py",
     "testing/asgi.py": "tests/integration calls everything by it",
     "testing/directory.py": "tests/contract/test_directory.py",

@@ -36,7 +36,8 @@ def path(tmp_path: Path) -> Path:
 def made(path: Path, *texts: str) -> None:
     """Make a file of version 1 and close it."""
     database = Database(path, ONE)
-    database.many("add", [(text,) for text in texts])
+    with database.transaction():
+        database.many("add", [(text,) for text in texts])
     database.close()
 
 
