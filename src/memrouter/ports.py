@@ -79,7 +79,8 @@ class Signals:
     """What recall scores: one row a chunk, of core and one session, as parallel arrays.
 
     Rows stand in ascending (group, created, id), so that neighbours in a conversation are
-    neighbours here. The arrays are shared between requests: never write to them.
+    neighbours here. The arrays are shared between requests: never write to them. They stand
+    still, but for vectors of rows that are not `embedded`, which may be filled in meanwhile.
     """
 
     revision: int
@@ -147,11 +148,12 @@ class Pending:
 
 
 class VaultStore(Protocol):
-    """Where vaults live. Every implementation passes tests/contract/test_vault_store.py unchanged.
+    """Where vaults live. Every implementation passes tests/contract/test_vault_store*.py unchanged.
 
     A vault that was never written is an empty one. When a writing method returns, what it wrote
-    survives the end of the process and of the machine, and every process sees it.
-    Raises StoreError and its subclasses, nothing else.
+    survives the end of the process and of the machine, and every process sees it. A call that is
+    cancelled may still have its effect. Times are kept to the millisecond.
+    Raises StoreError and its subclasses, and Conflict where it says so; nothing else.
     """
 
     async def signals(self, scope: Scope, *, core: bool = True) -> Signals:
@@ -181,7 +183,10 @@ class VaultStore(Protocol):
     async def blocks(
         self, vault: VaultId, keys: Sequence[bytes], since: datetime
     ) -> tuple[Mapping[bytes, Block], int]:
-        """The newest block of each key used at or after `since`; and the vault's revision."""
+        """The newest block of each key used at or after `since`; and the vault's revision.
+
+        Blocks that were not used for two days may be gone.
+        """
         ...
 
     async def remember(
@@ -199,8 +204,9 @@ class VaultStore(Protocol):
 
         Vectors that are ready are stored with them, unless the vault's are another embedder's.
 
-        A turn whose chain is stored in its session is skipped, unless it was kept without text
-        and now comes with it from an upload or ingest (`chain` b"" is never skipped).
+        A turn whose chain is stored is skipped, unless it was kept without text and now comes
+        with it from an upload or ingest (`chain` b"" is never skipped). A block with chunks that
+        are gone is not kept.
         """
         ...
 
@@ -211,7 +217,10 @@ class VaultStore(Protocol):
     async def set_vectors(
         self, vault: VaultId, embedder: str, ids: Sequence[int], vectors: Vectors
     ) -> None:
-        """Give chunks their vectors; ids that are gone meanwhile are skipped."""
+        """Give chunks their vectors; ids that are gone meanwhile are skipped.
+
+        Raises Conflict if the vault's vectors are another embedder's.
+        """
         ...
 
     def backlog(self) -> AsyncIterator[VaultId]:
@@ -223,7 +232,10 @@ class VaultStore(Protocol):
         ...
 
     async def stats(self, scope: Scope) -> VaultStats:
-        """What is there: of the whole vault if the session is "", of that session otherwise."""
+        """What is there: of the whole vault if the session is "", of that session otherwise.
+
+        `sessions` counts named ones that hold memories.
+        """
         ...
 
     async def memories(
@@ -240,7 +252,10 @@ class VaultStore(Protocol):
         ...
 
     async def delete(self, vault: VaultId, id: int) -> bool:
-        """Delete one stored turn with its chunks, vectors and every block that holds them."""
+        """Delete one stored turn with its chunks, vectors and every block that holds them.
+
+        Its chain stays known: a client that resends its history does not bring it back.
+        """
         ...
 
     async def clear(self, vault: VaultId, session: str | None) -> int:
