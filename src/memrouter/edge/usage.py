@@ -188,7 +188,7 @@ def row_of(x: Exchange, reply: Reply | None, day: date) -> UsageRow:
     assert x.target is not None
     memory = x.outcome.recall.tokens if x.outcome.recall else 0
     usage = reply.usage if reply else None
-    measured = usage is not None and reply is not None and reply.complete
+    measured = reply is not None and reply.complete and usage is not None and usage.input_tokens > 0
     if usage is None or not measured:
         usage = _counted(x, reply, memory)
     return UsageRow(
@@ -308,7 +308,7 @@ class PassedUsage:
             return Reply()
         if not isinstance(usage, dict):
             return Reply()
-        sent = _first_count(usage, "prompt_tokens", "input_tokens")
+        sent = _first_count(usage, "prompt_tokens", "input_tokens", "total_tokens")
         received = _first_count(usage, "completion_tokens", "output_tokens")
         received = max(received, _first_count(usage, "total_tokens") - sent)
         found_any = bool(sent or received)

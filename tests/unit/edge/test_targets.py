@@ -11,8 +11,11 @@ from memrouter.edge import auth
 from memrouter.edge.asgi import Request
 from memrouter.edge.callers import Caller
 from memrouter.edge.headers import parameters
+from memrouter.edge.provider_keys import ProviderKeys
 from memrouter.edge.targets import Targets
 from memrouter.errors import BadRequest, ProviderKeyMissing, UpstreamRefused
+from memrouter.secrets import SealBroken, Sealer
+from memrouter.testing.directory import MemoryDirectory
 from memrouter.upstream import providers
 from memrouter.upstream.allowlist import Allowlist
 
@@ -168,3 +171,75 @@ REFUSED = [
 async def test_on_v3_other_hosts_are_refused(url: str) -> None:
     with pytest.raises((UpstreamRefused, BadRequest)):
         await v3(url)
+
+
+# --- the account's stored keys ---
+
+
+class Storing:
+    """Targets of an account that has stored keys."""
+
+    def __init__(self) -> None:
+        self.directory = MemoryDirectory()
+        self.keys = ProviderKeys(self.directory, Sealer("a secret of some length"))
+        self.targets = Targets(TABLE, Allowlist(TABLE.known_hosts, ()), self.keys)
+
+    async def header(self, path: str, query: str = "", **headers: str) -> tuple[str, str]:
+        request, caller = asked(path, query, **headers)
+        if path.startswith("/v3"):
+            url = self.targets.url(request)
+            found = await self.targets.at_url(url, request, caller)
+        else:
+            route = self.targets.route(request, None)
+            found = await self.targets.at_route(route, request.path, request, caller)
+        [header] = found.headers
+        return header
+
+
+STORED_KEYS: dict[str, tuple[str, dict[str, str], tuple[str, str]]] = {
+    "stored before configured": (
+        "/v1/chat/completions",
+        {},
+        ("authorization", "Bearer sk-stored"),
+    ),
+    "in the provider's own header": ("/v1/messages", {}, ("x-api-key", "sk-ant-stored")),
+    "the client's first": (
+        "/v1/chat/completions",
+        {"authorization": "Bearer sk-mine"},
+        ("authorization", "Bearer sk-mine"),
+    ),
+    "X-Provider-Key first": (
+        "/v1/chat/completions",
+        {"x_provider_key": "sk-mine"},
+        ("authorization", "Bearer sk-mine"),
+    ),
+    "on /v3": (
+        "/v3/https://api.openai.com/v1/chat/completions",
+        {},
+        ("authorization", "Bearer sk-stored"),
+    ),
+    "on /v3, the client's first": (
+        "/v3/https://api.anthropic.com/v1/messages",
+        {"x_api_key": "sk-mine"},
+        ("x-api-key", "sk-mine"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "headers", "header"), STORED_KEYS.values(), ids=STORED_KEYS)
+async def test_stored_keys(path: str, headers: dict[str, str], header: tuple[str, str]) -> None:
+    storing = Storing()
+    await storing.keys.put(RECORD.account, "openai", "sk-stored")
+    await storing.keys.put(RECORD.account, "anthropic", "sk-ant-stored")
+    assert await storing.header(path, **headers) == header
+
+
+async def test_a_stored_key_that_cannot_be_opened_is_only_missed_where_it_is_needed() -> None:
+    storing = Storing()
+    sealed = Sealer("another secret of some length").seal("sk-stored")
+    await storing.directory.set_provider_key(RECORD.account, "openai", sealed)
+    path = "/v1/chat/completions"
+    with pytest.raises(SealBroken):
+        await storing.header(path)
+    found = await storing.header(path, authorization="Bearer sk-mine")
+    assert found == ("authorization", "Bearer sk-mine")

@@ -98,6 +98,16 @@ COUNTED: dict[str, tuple[Reply | None, dict[str, Any], tuple[int, int]]] = {
         {"prompt_tokens": 50},
         (77, 40),
     ),
+    "figures that are zero": (
+        Reply(text="a b c d", complete=True, usage=Usage()),
+        {"prompt_tokens": 50},
+        (50, 4),
+    ),
+    "figures of the answer alone": (
+        Reply(text="a b c d", complete=True, usage=Usage(output_tokens=9)),
+        {"prompt_tokens": 50},
+        (50, 9),
+    ),
     "memory was off": (Reply(complete=True), {}, (14, 0)),
 }
 
@@ -262,7 +272,7 @@ PASSED: dict[str, tuple[bytes, Usage | None]] = {
         b"data: [DONE]\n\n",
         Usage(input_tokens=3, output_tokens=4),
     ),
-    "only a total": (b'{"usage":{"total_tokens":9}}', Usage(output_tokens=9)),
+    "only a total": (b'{"usage":{"total_tokens":9}}', Usage(input_tokens=9)),
     "seconds": (b'{"usage": {"type": "duration", "seconds": 9}}', None),
     "null": (b'{"usage": null}', None),
     "a number": (b'{"usage": 5}', None),
