@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import shutil
 import tempfile
 import venv
@@ -20,6 +19,7 @@ import numpy as np
 from aiohttp import web
 
 from memrouter.embed.static import StaticEmbedder
+from memrouter.memory import analysis
 
 from .data import History
 from .options import BUILD, BenchError
@@ -27,17 +27,16 @@ from .options import BUILD, BenchError
 PACKAGES = {"mem0": "mem0ai", "engram": "engram-proxy"}
 DEEPEST = {"engram": 10}
 """Down to which place a peer ranks; all others as far as asked."""
-_WORD = re.compile(r"\w+")
 
 
 class Bm25:
-    """Okapi BM25 as the books have it: k1 1.2, b 0.75, lower-case words, nothing else."""
+    """Okapi BM25 as the books have it, k1 1.2 and b 0.75, over our stems without function words."""
 
     name = "BM25 alone"
 
     async def remember(self, history: History) -> _Bm25Memory:
         """See Subject.remember."""
-        return _Bm25Memory([_WORD.findall(turn.text.lower()) for turn in history.turns])
+        return _Bm25Memory([analysis.terms(turn.text) for turn in history.turns])
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -55,7 +54,7 @@ class _Bm25Memory:
         total = len(self._counts)
         score = np.zeros(total)
         norm = 1.2 * (0.25 + 0.75 * self._lengths / max(self._lengths.mean(), 1e-9))
-        for word in set(_WORD.findall(question.lower())):
+        for word in set(analysis.terms(question)):
             matches = self._found[word]
             weight = log(1 + (total - matches + 0.5) / (matches + 0.5))
             held = np.array([counts[word] for counts in self._counts], float)

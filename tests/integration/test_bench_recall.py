@@ -202,6 +202,28 @@ async def test_it_runs(
     assert "BM25 alone" in capsys.readouterr().out
 
 
+async def test_recall_stays_as_good_as_it_is() -> None:
+    """A guard, not a target: a little below what is measured now."""
+    measure, local = bench("measure"), bench("local").Local()
+    try:
+        history = bench("assistant").histories(1)[0]
+        memory = await local.remember(history)
+        rows = [
+            measure.placed(q.category, await memory.search(q.text, 50, q.asked), q.evidence)
+            for q in history.answerable
+        ]
+        found = measure.by_category(rows)
+        assert found["all"].recall[10] > 87
+        assert found["fact, same words"].mrr > 98
+        question = bench("data").Question
+        talk = bench("smalltalk").sayings()["small_talk"]
+        said = [question(text=text, category="", evidence=()) for text in talk]
+        spoken = [(await memory.inject(q, memories=30, tokens=2_000)).places for q in said]
+        assert sum(map(bool, spoken)) <= 0.02 * len(talk)
+    finally:
+        await local.close()
+
+
 def test_wrong_options_are_said(tmp_path: Path) -> None:
     options = bench("options")
     for argv in (
