@@ -94,6 +94,22 @@ class OpenVaults:
 
         return await self._run(vault, self._readers, run)
 
+    def at_once(self, vault: VaultId, work: Callable[[Database], T]) -> T | None:
+        """Run `work` here and now if the vault's reader is open and idle, otherwise return None.
+
+        For what takes a few microseconds: a thread would cost ten times that. A reader that is
+        open was used a moment ago, so what it reads is in memory.
+        """
+        entry = self._open.get(vault)
+        if entry is None or entry.reader is None or entry.reading.locked() or self._closed:
+            return None
+        self._open.move_to_end(vault)
+        try:
+            return work(entry.reader)
+        except VaultCorrupted:
+            entry.close_reader()
+            raise
+
     async def write(self, vault: VaultId, work: Callable[[Database], T]) -> T:
         """Run `work` on the vault's writer; the file is made if need be."""
 

@@ -157,6 +157,18 @@ class SignalCache:
         self._bytes = 0
         self._lock = threading.Lock()
 
+    def peek(self, view: View, database: Database) -> Signals | None:
+        """The signals of a view if they are here and the newest."""
+        with self._lock:
+            found = self._held.get(view)
+            if found is None:
+                return None
+            self._held.move_to_end(view)
+        held, _ = found
+        revision, epoch, _, _ = database.one("state") or (0, 0, "", 0)
+        current = (held.signals.revision, held.epoch) == (revision, epoch)
+        return held.signals if current else None
+
     def get(self, view: View, database: Database) -> Signals:
         """The newest signals of a view; reads only what changed since the last time."""
         with self._lock:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from memrouter.domain import Block, Chunk, Memory, NewTurn, Scope, VaultId, VaultStats, Vectors
 from memrouter.ports import Pending, Place, Ready, Signals, Stored
@@ -17,6 +18,10 @@ from memrouter.store.sqlite.database import Database, mapped
 from memrouter.store.sqlite.pool import OpenVaults
 from memrouter.store.sqlite.signals import SignalCache, View, build
 
+T = TypeVar("T")
+
+_QUICK = 64
+"""Rows that may be looked up without leaving the event loop; some 20 µs."""
 NOTHING = build(())
 """The signals of a vault that was never written."""
 
@@ -47,7 +52,9 @@ class SqliteVaultStore:
 
     async def signals(self, scope: Scope, *, core: bool = True) -> Signals:
         view = View(scope.vault, file.storable(scope.session), core)
-        found = await self._vaults.read(scope.vault, lambda db: self._cache.get(view, db))
+        found = self._vaults.at_once(scope.vault, lambda db: self._cache.peek(view, db))
+        if found is None:
+            found = await self._vaults.read(scope.vault, lambda db: self._cache.get(view, db))
         return NOTHING if found is None else found
 
     async def chunks(self, vault: VaultId, ids: Sequence[int]) -> Sequence[Chunk]:
@@ -58,7 +65,7 @@ class SqliteVaultStore:
     # --- history ---
 
     async def known(self, vault: VaultId, chains: Sequence[bytes]) -> Mapping[bytes, Place]:
-        return await self._vaults.read(vault, lambda db: file.known(db, chains)) or {}
+        return await self._quick(vault, lambda db: file.known(db, chains), len(chains)) or {}
 
     async def ends_of(self, scope: Scope, digest: bytes, limit: int = 32) -> Sequence[bytes]:
         where: tuple[str, ...] = (file.storable(scope.session),)
@@ -66,7 +73,7 @@ class SqliteVaultStore:
         if scope.conversation:
             where += (file.storable(scope.conversation),)
             name = "ends_of_in_conversation"
-        rows = await self._vaults.read(scope.vault, lambda db: db.all(name, digest, *where, limit))
+        rows = await self._quick(scope.vault, lambda db: db.all(name, digest, *where, limit), limit)
         return [row[0] for row in rows or ()]
 
     async def recent(self, scope: Scope, limit: int) -> Sequence[Memory]:
@@ -77,7 +84,8 @@ class SqliteVaultStore:
     async def blocks(
         self, vault: VaultId, keys: Sequence[bytes], since: datetime
     ) -> tuple[Mapping[bytes, Block], int]:
-        return await self._vaults.read(vault, lambda db: file.blocks(db, keys, since)) or ({}, 0)
+        work = partial(file.blocks, keys=keys, since=since)
+        return await self._quick(vault, work, len(keys)) or ({}, 0)
 
     async def remember(
         self,
@@ -200,6 +208,11 @@ class SqliteVaultStore:
     async def close(self) -> None:
         await self._vaults.close()
         await asyncio.to_thread(self._marks.close)
+
+    async def _quick(self, vault: VaultId, work: Callable[[Database], T], size: int) -> T | None:
+        """Read a few rows: at once where that can be, in a thread otherwise."""
+        found = self._vaults.at_once(vault, work) if size <= _QUICK else None
+        return await self._vaults.read(vault, work) if found is None else found
 
     # --- marks ---
 

@@ -197,3 +197,22 @@ def test_no_more_files_are_opened_than_the_system_allows(
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 4_096))
     assert OpenVaults(tmp_path, limit=10_000, threads=1)._limit == 128
     assert OpenVaults(tmp_path, limit=10, threads=1)._limit == 10
+
+
+async def test_quick_reads_run_at_once_where_the_reader_is_open_and_idle(
+    vaults: OpenVaults,
+) -> None:
+    go = threading.Event()
+    assert vaults.at_once(A, revision) is None
+    await vaults.write(A, touch)
+    assert vaults.at_once(A, revision) is None  # no reader yet
+    await vaults.read(A, revision)
+    assert vaults.at_once(A, revision) == 1
+    await vaults.write(A, touch)
+    assert vaults.at_once(A, revision) == 2
+    busy = asyncio.create_task(vaults.read(A, lambda db: go.wait(10)))
+    await asyncio.sleep(0.02)
+    assert vaults.at_once(A, revision) is None
+    go.set()
+    await busy
+    assert vaults.at_once(A, revision) == 2
