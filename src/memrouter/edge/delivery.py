@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from time import perf_counter
 
 from memrouter.domain import Reply
-from memrouter.edge import headers, usage
+from memrouter.edge import headers, usage_reading
 from memrouter.edge.decoding import Decoder
 from memrouter.edge.exchange import Exchange
 from memrouter.errors import UpstreamError
@@ -180,5 +180,5 @@ def _reader(x: Exchange, answer: Answer) -> tuple[ReplyReader | None, Decoder]:
         return None, decoder
     kind = kinds[0].lower() if kinds else b""
     if x.wire is None or x.plan is None:
-        return usage.reader(x, kind), decoder
+        return usage_reading.reader(x, kind), decoder
     return x.wire.reader(streamed=kind.startswith(b"text/event-stream")), decoder

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,12 +10,11 @@ from datetime import date
 from time import perf_counter
 
 from memrouter import tokens
-from memrouter.domain import Json, KeyId, Reply, Usage
+from memrouter.domain import KeyId, Reply, Usage
 from memrouter.edge.exchange import Exchange
 from memrouter.errors import StoreError
 from memrouter.ops.logs import logger
 from memrouter.ports import Clock, Directory, UsageRow
-from memrouter.wire.format import ReplyReader, WireFormat
 
 log = logger(__name__)
 
@@ -216,122 +213,3 @@ def _counted(x: Exchange, reply: Reply | None, memory_tokens: int) -> Usage:
         output_tokens=max(said.output_tokens, answered),
         measured=False,
     )
-
-
-_HEAD_BYTES = 8 << 10
-_TAIL_BYTES = 16 << 10
-_HELD_BYTES = 1 << 20
-
-
-class StreamedUsage:
-    """Reads the usage of a stream that memory does not read; costs next to nothing a block.
-
-    Formats give their figures in the first events and the last ones, so only those are read, at
-    the end. Where there are none, the text is read, so that it can be counted.
-    """
-
-    __slots__ = ("_dropped", "_head", "_held", "_held_bytes", "_wire", "done")
-
-    def __init__(self, wire: WireFormat) -> None:
-        self._wire = wire
-        self._head = b""
-        self._held: deque[bytes] = deque()
-        self._held_bytes = 0
-        self._dropped = 0
-        self.done = False
-
-    def feed(self, block: bytes) -> None:
-        """See ReplyReader.feed."""
-        if len(self._head) < _HEAD_BYTES:
-            self._head += block[:_HEAD_BYTES]
-        self._held.append(block)
-        self._held_bytes += len(block)
-        while self._held_bytes > _HELD_BYTES and len(self._held) > 1:
-            gone = len(self._held.popleft())
-            self._held_bytes -= gone
-            self._dropped += gone
-
-    def finish(self) -> Reply:
-        """See ReplyReader.finish; `text` only where there are no figures."""
-        held = b"".join(self._held)
-        if self._held_bytes > _HEAD_BYTES + _TAIL_BYTES:
-            reply = self._read(_to_last_event(self._head), _from_next_event(held[-_TAIL_BYTES:]))
-            if reply.usage is not None and reply.complete:
-                return reply
-        if self._dropped:
-            return self._read(_to_last_event(self._head), _from_next_event(held))
-        return self._read(held)
-
-    def _read(self, *blocks: bytes) -> Reply:
-        reader = self._wire.reader(streamed=True)
-        for block in blocks:
-            reader.feed(block)
-        return reader.finish()
-
-
-def _to_last_event(data: bytes) -> bytes:
-    end = max(data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n") + 2, data.rfind(b"\r\r"))
-    return data[: end + 2] if end > 1 else b""
-
-
-def _from_next_event(data: bytes) -> bytes:
-    ends = [at + len(e) for e in (b"\n\n", b"\r\n\r\n", b"\r\r") if (at := data.find(e)) >= 0]
-    return data[min(ends) :] if ends else b""
-
-
-_LAST_BYTES = 8 << 10
-
-
-class PassedUsage:
-    """Reads the usage at the end of an answer in no format of ours: `"usage": {…}` in its last
-    bytes, as OpenAI's other endpoints have it."""
-
-    __slots__ = ("_last", "done")
-
-    def __init__(self) -> None:
-        self._last = b""
-        self.done = False
-
-    def feed(self, block: bytes) -> None:
-        """See ReplyReader.feed."""
-        self._last = (self._last + block[-_LAST_BYTES:])[-_LAST_BYTES:]
-
-    def finish(self) -> Reply:
-        """See ReplyReader.finish; never any text."""
-        _, found, after = self._last.rpartition(b'"usage"')
-        if not found:
-            return Reply()
-        written = after.decode("utf-8", "replace").lstrip().removeprefix(":").lstrip()
-        try:
-            usage, _ = json.JSONDecoder().raw_decode(written)
-        except (ValueError, RecursionError):
-            return Reply()
-        if not isinstance(usage, dict):
-            return Reply()
-        sent = _first_count(usage, "prompt_tokens", "input_tokens", "total_tokens")
-        received = _first_count(usage, "completion_tokens", "output_tokens")
-        received = max(received, _first_count(usage, "total_tokens") - sent)
-        found_any = bool(sent or received)
-        return Reply(
-            complete=found_any,
-            usage=Usage(input_tokens=sent, output_tokens=received) if found_any else None,
-        )
-
-
-def _first_count(usage: Json, *names: str) -> int:
-    for name in names:
-        count = usage.get(name)
-        if isinstance(count, int) and not isinstance(count, bool) and count > 0:
-            return min(count, _MOST_TOKENS)
-    return 0
-
-
-def reader(x: Exchange, kind: bytes) -> ReplyReader | None:
-    """What reads the usage of an answer that memory does not read.
-
-    kind  its content type, lower case
-    """
-    streamed = kind.startswith(b"text/event-stream")
-    if x.wire is not None:
-        return StreamedUsage(x.wire) if streamed else x.wire.reader(streamed=False)
-    return PassedUsage() if streamed or kind.startswith(b"application/json") else None
