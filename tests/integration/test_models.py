@@ -18,7 +18,7 @@ from memrouter.testing.provider import ScriptedProvider
 from memrouter.testing.script import Answer as Said
 from memrouter.upstream import providers
 
-from .conftest import World, started
+from .conftest import PROVIDER_KEY, World, started
 
 
 async def listed(world: World, **headers: str) -> dict[str, Any]:
@@ -101,3 +101,11 @@ async def test_one_model(world: World, name: str) -> None:
 async def test_geminis_own_list_passes_through(world: World) -> None:
     answer = await world.client(world.account_key).get("/v1beta/models")
     assert answer.json["models"][0]["name"] == f"models/{MODELS[0]}"
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/models", "/v1beta/models"])
+async def test_googles_sdks_get_googles_own_list(world: World, path: str) -> None:
+    client = world.client(world.account_key, x_goog_api_client="google-genai-sdk/3.4.0")
+    answer = await client.get(path)
+    assert answer.json["models"][0]["name"] == f"models/{MODELS[0]}"
+    assert world.provider.requests[-1].header("x-goog-api-key") == PROVIDER_KEY

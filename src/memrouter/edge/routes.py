@@ -113,10 +113,8 @@ class Edge:
             request.parameters = headers.parameters(url.query)
             wire = self._formats[url.format] if url.format and request.method == "POST" else None
             return Endpoint(wire=wire, url=url)
-        if OURS.match(request.path) or not PROVIDERS.match(request.path):
+        if _is_ours(request):
             return None
-        if request.method == "GET" and request.path.startswith("/v1/models/"):
-            return None  # the name of a model may hold a colon, where Gemini's actions stand
         return v1_endpoint(request.method, request.path, self._formats)
 
     async def _serve_own(
@@ -141,6 +139,15 @@ class Edge:
             status=status,
             ms=round(took * 1000, 2),
         )
+
+
+def _is_ours(request: Request) -> bool:
+    path = request.path
+    if path.startswith("/v1/models") and "x-goog-api-client" in request.named:
+        return False  # Google's SDKs understand no list but Google's
+    if request.method == "GET" and path.startswith("/v1/models/"):
+        return True  # the name of a model may hold a colon, where Gemini's actions stand
+    return bool(OURS.match(path)) or not PROVIDERS.match(path)
 
 
 def _shape(request: Request) -> str:
