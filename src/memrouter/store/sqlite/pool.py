@@ -6,7 +6,7 @@ import asyncio
 import re
 import resource
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,10 +136,14 @@ class OpenVaults:
             await asyncio.wait(self._running)
         entries = list(self._open.values())
         self._open.clear()
-        if entries:
-            await asyncio.to_thread(_close, entries)
+        run = asyncio.get_running_loop().run_in_executor
+        closing = [run(self._writers, entry.close) for entry in entries]
+        ended = await asyncio.gather(*closing, return_exceptions=True)
         self._readers.shutdown()
         self._writers.shutdown()
+        for failed in ended:
+            if isinstance(failed, BaseException):
+                raise failed
 
     async def _run(self, vault: VaultId, pool: ThreadPoolExecutor, work: Callable[[_Open], T]) -> T:
         """Run `work` with one of the vault's connections to itself.
@@ -202,11 +206,6 @@ class OpenVaults:
                 f"{path.name} is not the vault it is named for", "Restore it from a backup"
             )
         return database
-
-
-def _close(entries: Sequence[_Open]) -> None:
-    for entry in entries:
-        entry.close()
 
 
 def _affordable() -> int:

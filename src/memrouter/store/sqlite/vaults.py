@@ -21,7 +21,7 @@ from memrouter.store.sqlite.signals import SignalCache, View, build
 T = TypeVar("T")
 
 _QUICK = 64
-"""Rows that may be looked up without leaving the event loop; some 20 µs."""
+"""Rows that may be looked up without leaving the event loop; some 100 µs at most."""
 NOTHING = build(())
 """The signals of a vault that was never written."""
 
