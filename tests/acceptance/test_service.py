@@ -7,7 +7,7 @@ import json
 from memrouter import __version__
 
 from .conftest import ServedProvider
-from .stack import Router
+from .stack import Router, until
 
 
 def test_health_needs_no_key_and_says_how_it_is(router: Router) -> None:
@@ -36,6 +36,7 @@ def test_logs_are_structured_and_hold_a_request_id(
     with router.http(key) as http:
         answer = http.post("/v1/chat/completions", json=body)
     (request_id,) = answer.headers.get_list("x-request-id")  # the provider sends one of its own
+    until(lambda: request_id in router.log, what="a line of the request")
     lines = [json.loads(line) for line in router.log.splitlines() if line.startswith("{")]
     assert any(request_id in str(line) for line in lines)
     assert "aardwolf" not in router.log
