@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from memrouter.app import FLOOR
 from memrouter.config import Densities, InfiniteChat
 from memrouter.domain import NewTurn, Scope, VaultId
 from memrouter.embed.static import StaticEmbedder
@@ -18,6 +17,7 @@ from memrouter.memory.conversation import Window
 from memrouter.memory.engine import Memory
 from memrouter.memory.finder import Finder
 from memrouter.memory.historian import Historian
+from memrouter.memory.scoring import FLOOR
 from memrouter.memory.settings import MemorySettings
 from memrouter.store.sqlite.vaults import SqliteVaultStore
 from memrouter.tokens import estimate

@@ -37,6 +37,7 @@ from memrouter.edge.targets import Targets
 from memrouter.edge.usage import Meter
 from memrouter.embed.openai import OpenAIEmbedder
 from memrouter.embed.static import StaticEmbedder
+from memrouter.memory import scoring
 from memrouter.memory.backlog import Backlog
 from memrouter.memory.conversation import Window
 from memrouter.memory.engine import Memory
@@ -56,9 +57,6 @@ from memrouter.upstream.allowlist import Allowlist
 from memrouter.upstream.client import HttpUpstream
 from memrouter.upstream.posting import Poster
 from memrouter.wire.table import FORMATS
-
-FLOOR = 0.47
-"""Relevance under which nothing is injected; see docs/decisions/."""
 
 
 class SystemClock:
@@ -156,7 +154,7 @@ def remembering(parts: Parts, on_stored: Callable[[Scope, Stored], None]) -> Rem
         sticky_s=config.sticky_s,
         chunk_tokens=config.chunk_tokens,
     )
-    finder = Finder(parts.store, parts.embedder, floor=FLOOR, others=parts.others)
+    finder = Finder(parts.store, parts.embedder, floor=scoring.FLOOR, others=parts.others)
     historian = Historian(parts.store, settings)
     memory = Memory(
         parts.store,
