@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -31,7 +32,7 @@ def data_folder(config: Config) -> Path:
     """The data folder, made if need be, for its owner only. Raises ConfigError."""
     folder = Path(config.data_dir).expanduser()
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(folder)
         probe = folder / f".writable-{os.getpid()}"
         probe.touch(mode=0o600)
         probe.unlink()
@@ -48,12 +49,43 @@ def secret_key(config: Config, folder: Path) -> str:
     if config.secret_key:
         return config.secret_key
     path = folder / SECRET_FILE
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
-    except FileExistsError:
-        pass
+    if not path.exists():
+        _make_secret(path)
     return path.read_text("ascii").strip()
+
+
+def _make_secret(path: Path) -> None:
+    """Write a new key whole, or not at all: what it has sealed can be opened by no other."""
+    made = path.with_name(f".{path.name}-{os.getpid()}")
+    made.unlink(missing_ok=True)  # of a process that was killed here
+    with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_urlsafe(32))
+        file.flush()
+        os.fsync(file.fileno())
+    with contextlib.suppress(FileExistsError):  # another process was faster: its key counts
+        os.link(made, path)
+    made.unlink()
+    _sync(path.parent)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, and its name as durable as what will be in it."""
+    if folder.is_dir():
+        return
+    if not folder.parent.exists():
+        _make(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(PermissionError):  # a folder above that is not ours to read
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Put the names in a folder on the disk."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 async def ensure_account(config: Config, directory: Directory) -> Started:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shlex
 import stat
 from pathlib import Path
@@ -107,6 +108,39 @@ def test_a_secret_is_made_once(tmp_path: Path) -> None:
     assert len(made) >= 43
     assert start.secret_key(Config(), tmp_path) == made
     assert mode(tmp_path / start.SECRET_FILE) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == [start.SECRET_FILE]
+
+
+def test_a_secret_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(_descriptor: int) -> None:
+        raise OSError("the power is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", cut)
+        with pytest.raises(OSError, match="power"):
+            start.secret_key(Config(), tmp_path)
+    assert not (tmp_path / start.SECRET_FILE).exists()
+    assert len(start.secret_key(Config(), tmp_path)) >= 43
+    assert [path.name for path in tmp_path.iterdir()] == [start.SECRET_FILE]
+
+
+def test_what_is_made_at_the_start_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+
+    def note(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder = start.data_folder(Config(data_dir=str(tmp_path / "a" / "b")))
+    assert synced == [str(tmp_path), str(tmp_path / "a")]
+    synced.clear()
+    start.secret_key(Config(), folder)
+    assert Path(synced[0]).parent == folder
+    assert synced[1:] == [str(folder)]
 
 
 # --- what a newcomer is shown ---

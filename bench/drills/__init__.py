@@ -1,0 +1,1 @@
+"""Drills: they break things on purpose and check what memrouter promises; see README.md."""

@@ -1,0 +1,85 @@
+"""The drills' own instruments: a disk that forgets must forget just what it may."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from bench.drills import shim
+from bench.drills.journal import Disk, Record, read
+from bench.drills.serving import DrillError
+from bench.drills.writers import Ledger
+
+A, FOLDER = "/d/a", "/d"
+MADE, WRITTEN = Record("C", A), Record("W", A, 0, b"x" * 1024)
+
+
+def synced(path: str, number: int = 1) -> list[Record]:
+    return [Record("B", path, number), Record("E", path, number)]
+
+
+def states(*records: Record) -> set[bytes | None]:
+    """What may be found at A after these; None where there is nothing."""
+    found = set()
+    for seed in range(200):
+        disk = Disk()
+        for record in records:
+            disk.follow(record)
+        found.add(disk.cut(random.Random(seed)).get(A))
+    return found
+
+
+def test_what_is_synced_with_its_name_is_there() -> None:
+    assert states(MADE, WRITTEN, *synced(A), *synced(FOLDER, 2)) == {b"x" * 1024}
+
+
+def test_without_a_sync_of_its_folder_a_file_may_be_gone() -> None:
+    assert states(MADE, WRITTEN, *synced(A)) == {None, b"x" * 1024}
+
+
+def test_without_a_sync_contents_may_be_gone_or_torn() -> None:
+    seen = states(MADE, *synced(FOLDER), WRITTEN)
+    assert {b"", b"x" * 512, b"x" * 1024} <= seen
+    assert None not in seen
+
+
+def test_a_sync_covers_what_was_written_before_it_began() -> None:
+    late = Record("W", A, 0, b"y" * 1024)
+    begun, ended = synced(A)
+    seen = states(MADE, *synced(FOLDER, 9), WRITTEN, begun, late, ended)
+    assert {b"x" * 1024, b"y" * 1024} <= seen
+    assert b"" not in seen
+
+
+def test_a_link_is_the_same_file_by_another_name() -> None:
+    other = [Record("C", "/d/b"), Record("W", "/d/b", 0, b"z"), *synced("/d/b")]
+    linked = [*other, Record("L", A, 0, b"/d/b"), Record("U", "/d/b")]
+    assert states(*linked, *synced(FOLDER, 2)) == {b"z"}
+
+
+def test_a_journal_is_read_back_but_for_an_unfinished_end() -> None:
+    records = [MADE, WRITTEN, *synced(A), Record("A", "user", 0, b'["text"]')]
+    packed = b"".join(record.packed() for record in records)
+    assert list(read(packed)) == records
+    assert list(read(packed[:-1])) == records[:-1]
+
+
+def test_a_ledger_finds_what_is_lost_double_or_strange() -> None:
+    ledger = Ledger("user", sent={"a", "b", "c"}, acknowledged={"a", "b"})
+    assert ledger.faults(Counter({"a": 1, "b": 1, "c": 1})) == []
+    assert ledger.faults(Counter({"a": 1, "b": 1})) == []
+    assert ledger.faults(Counter({"a": 2, "d": 1})) == [
+        "lost: b",
+        "stored twice: a",
+        "never sent: d",
+    ]
+
+
+def test_the_shim_compiles(tmp_path: Path) -> None:
+    try:
+        library = shim.compiled(tmp_path)
+    except DrillError as e:
+        pytest.skip(str(e)) if "no C compiler" in str(e) else pytest.fail(str(e))
+    assert library.stat().st_size
