@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from bench.drills import shim
+from bench.drills import fuzz, shim
+from bench.drills.fuzz_targets import TARGETS
 from bench.drills.journal import Disk, Record, read
 from bench.drills.serving import DrillError
 from bench.drills.writers import Ledger
@@ -83,3 +84,32 @@ def test_the_shim_compiles(tmp_path: Path) -> None:
     except DrillError as e:
         pytest.skip(str(e)) if "no C compiler" in str(e) else pytest.fail(str(e))
     assert library.stat().st_size
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_fuzzing_found_once_stays_mended(name: str) -> None:
+    assert fuzz.kept(name).finds == {}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_odd_inputs_break_no_parser(name: str) -> None:
+    found = fuzz.run(name, 150, seed=1, seconds=60.0)
+    assert found.finds == {}
+
+
+def test_fuzzing_finds_what_breaks_and_makes_it_small() -> None:
+    def target(data: bytes) -> None:
+        assert b"\xff" not in data, "no such byte"
+
+    odd = b"x" * 50 + b"\xff" + b"y" * 50
+    fault = fuzz.broken(target, odd, 1.0)
+    assert "no such byte" in fault
+    assert fuzz.smaller(target, odd, fault, 1.0) == b"\xff"
+
+
+def test_fuzzing_sees_what_hangs() -> None:
+    def target(_data: bytes) -> None:
+        while True:
+            pass
+
+    assert fuzz.broken(target, b"", 0.05) == "hang"

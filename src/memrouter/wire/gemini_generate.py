@@ -200,7 +200,9 @@ def _find_data(found: Found, part: Json) -> None:
     call = _either(part, "functionCall", "function_call")
     if call is not None:
         name = text_in(call, "name")
-        found.call(text_in(call, "id") or f"function {name}", name, raw.written(call.get("args")))
+        found.call(
+            text_in(call, "id") or f"function {name}", name, raw.written(_either(call, "args"))
+        )
     answer = _either(part, "functionResponse", "function_response")
     if answer is not None:
         found.answer(text_in(answer, "id") or f"function {text_in(answer, 'name')}")

@@ -98,6 +98,13 @@ def test_calls_and_answers_by_id_or_by_name() -> None:
     assert not any(turn.text for turn in turns)
 
 
+@pytest.mark.parametrize("odd", ["", 1, [], None, True], ids=str)
+@pytest.mark.parametrize("part", ["functionCall", "functionResponse", "inlineData", "fileData"])
+def test_parts_of_another_type_read_as_empty(part: str, odd: Any) -> None:
+    [turn] = wire.turns({"contents": [{"parts": [{part: odd}, {"text": "hi"}]}]})
+    assert turn.text.endswith("hi")
+
+
 def test_a_message_without_a_role_is_the_users() -> None:
     (turn,) = wire.turns({"contents": [{"parts": [{"text": "Hi"}]}]})
     assert turn.asks
