@@ -37,7 +37,7 @@ from memrouter.edge.targets import Targets
 from memrouter.edge.usage import Meter
 from memrouter.embed.openai import OpenAIEmbedder
 from memrouter.embed.static import StaticEmbedder
-from memrouter.memory import scoring
+from memrouter.memory import analysis, scoring
 from memrouter.memory.backlog import Backlog
 from memrouter.memory.conversation import Window
 from memrouter.memory.engine import Memory
@@ -47,7 +47,7 @@ from memrouter.memory.historian import Historian
 from memrouter.memory.settings import MemorySettings
 from memrouter.ops import logs
 from memrouter.ops.metrics import Metrics
-from memrouter.ports import Clock, Directory, Embedder, Stored, Upstream, VaultStore
+from memrouter.ports import Analysis, Clock, Directory, Embedder, Stored, Upstream, VaultStore
 from memrouter.secrets import Sealer
 from memrouter.store.sqlite.directory import SqliteDirectory
 from memrouter.store.sqlite.vaults import SqliteVaultStore
@@ -111,6 +111,7 @@ def build(config: Config, folder: Path) -> Parts:
             folder,
             open_vaults=config.open_vaults,
             cache_bytes=config.vector_cache_mb << 20,
+            analysis=Analysis(version=analysis.VERSION, terms=analysis.index_terms),
         ),
         directory=SqliteDirectory(folder),
         embedder=StaticEmbedder(config.embedder_threads),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -114,6 +114,16 @@ class Ready:
     embedder: str
     vectors: Vectors
     """One row a piece, in the order of turns and pieces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """How texts become index terms. A store makes terms anew that other rules made."""
+
+    version: int
+    """Another number for other rules."""
+    terms: Callable[[str, datetime], bytes]
+    """Text and time of a chunk → the hashed terms it is found under."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,10 @@ CREATE TABLE block (
 CREATE INDEX block_used ON block (used_ms);
 INSERT INTO thread (id, session, conversation) VALUES (0, '', '');
 
+-- name: schema_2
+-- The rules that the terms in `segment` were made by; schema 1 was only ever written by rules 2.
+ALTER TABLE meta ADD COLUMN analysis INTEGER NOT NULL DEFAULT 2;
+
 -- name: begin
 BEGIN IMMEDIATE
 -- name: commit
@@ -77,7 +81,11 @@ COMMIT
 ROLLBACK
 
 -- name: new_meta
-INSERT INTO meta (one, vault) VALUES (1, ?)
+INSERT INTO meta (one, vault, analysis) VALUES (1, ?, ?)
+-- name: analysis
+SELECT analysis FROM meta
+-- name: set_analysis
+UPDATE meta SET analysis = ?
 -- name: vault_id
 SELECT vault FROM meta
 -- name: state
@@ -91,6 +99,15 @@ UPDATE meta SET embedder = ?, dimension = ?
 -- name: embedder
 SELECT embedder, dimension FROM meta
 
+-- name: texts_of_chunks
+SELECT c.id, c.text, m.created_ms FROM chunk c JOIN memory m ON m.id = c.memory
+-- name: texts_of_these
+SELECT c.id, c.text, m.created_ms
+FROM json_each(?) j JOIN chunk c ON c.id = j.value JOIN memory m ON m.id = c.memory
+-- name: all_segments
+SELECT id, embedded, heads, terms, vectors FROM segment
+-- name: change_terms
+UPDATE segment SET heads = ?, terms = ? WHERE id = ?
 -- name: segments
 SELECT embedded, heads, terms, vectors FROM segment
 WHERE session IN (?, ?) ORDER BY session, first

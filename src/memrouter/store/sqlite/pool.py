@@ -34,6 +34,8 @@ class _Open:
     """A vault's connections: reads never wait for another request's commit."""
 
     users: int = 0
+    outdated: bool = False
+    """Whether other rules made its terms, and nobody was told."""
     reader: Database | None = None
     writer: Database | None = None
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -57,13 +59,26 @@ class _Open:
 class OpenVaults:
     """Runs work on vault files, in threads. Used by one event loop."""
 
-    def __init__(self, folder: Path, *, limit: int, threads: int) -> None:
-        """
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        limit: int,
+        threads: int,
+        analysis: int = 0,
+        on_outdated: Callable[[VaultId], None] = lambda vault: None,
+    ) -> None:
+        """Opens nothing yet.
+
         folder   where the vaults lie, as `ab/abcdef….db`
         limit    vaults open at once; more only while that many are in use, fewer if the system
                  allows this process fewer files
         threads  for reading; as many again for writing, so that no read waits for a commit
+        analysis     version of the rules that terms are made by; 0 if nobody knows
+        on_outdated  told of an opened vault whose terms other rules made
         """
+        self._analysis = analysis
+        self._on_outdated = on_outdated
         self._folder = folder
         self._limit = max(1, min(limit, _affordable()))
         self._readers = ThreadPoolExecutor(threads, thread_name_prefix="store-read")
@@ -85,7 +100,7 @@ class OpenVaults:
             if entry.reader is None:
                 if not self.path(vault).exists():
                     return None
-                entry.reader = self._opened(vault, _READ_CACHE_KB)
+                entry.reader = self._opened(vault, _READ_CACHE_KB, entry)
             try:
                 return work(entry.reader)
             except VaultCorrupted:
@@ -115,7 +130,7 @@ class OpenVaults:
 
         def run(entry: _Open) -> T:
             if entry.writer is None:
-                entry.writer = self._opened(vault, _WRITE_CACHE_KB)
+                entry.writer = self._opened(vault, _WRITE_CACHE_KB, entry)
             try:
                 return work(entry.writer)
             except VaultCorrupted:
@@ -167,6 +182,9 @@ class OpenVaults:
         def done(_: asyncio.Future[T]) -> None:
             lock.release()
             self._give_back(entry)
+            if entry.outdated and not self._closed:
+                entry.outdated = False
+                self._on_outdated(vault)
 
         future.add_done_callback(done)
         return await self._shielded(future)
@@ -196,8 +214,16 @@ class OpenVaults:
         if self._closed:
             raise StoreError("The store is closed")
 
-    def _opened(self, vault: VaultId, cache_kb: int) -> Database:
-        path, first = self.path(vault), [("new_meta", (vault,))]
+    def _opened(self, vault: VaultId, cache_kb: int, entry: _Open) -> Database:
+        database = self.opened(vault, cache_kb)
+        row = database.one("analysis")
+        if self._analysis and row is not None and row[0] != self._analysis:
+            entry.outdated = True
+        return database
+
+    def opened(self, vault: VaultId, cache_kb: int = _READ_CACHE_KB) -> Database:
+        """A connection of the caller's own; the file is made if need be. Blocking."""
+        path, first = self.path(vault), [("new_meta", (vault, self._analysis))]
         database = Database(path, statements("vault"), first=first, cache_kb=cache_kb)
         row = database.one("vault_id")
         if row is None or row[0] != vault:

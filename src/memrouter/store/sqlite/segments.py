@@ -141,3 +141,15 @@ def with_vectors(
         terms=segment.terms,
         vectors=numbers.tobytes(),
     )
+
+
+def with_terms(segment: Segment, hashed: Sequence[bytes]) -> Segment:
+    """A segment whose chunks have these hashed terms, one byte string each."""
+    records = heads([segment]).copy()
+    records["terms"] = [len(part) // 4 for part in hashed]
+    return Segment(
+        embedded=segment.embedded,
+        heads=records.tobytes(),
+        terms=b"".join(hashed),
+        vectors=segment.vectors,
+    )

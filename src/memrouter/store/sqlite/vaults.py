@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from memrouter.domain import Block, Chunk, Memory, NewTurn, Scope, VaultId, VaultStats, Vectors
-from memrouter.ports import Pending, Place, Ready, Signals, Stored
+from memrouter.errors import StoreError
+from memrouter.ops.logs import logger
+from memrouter.ports import Analysis, Pending, Place, Ready, Signals, Stored
+from memrouter.store.sqlite import reindexing, writing
 from memrouter.store.sqlite import vault as file
-from memrouter.store.sqlite import writing
 from memrouter.store.sqlite.backlog import Marks
 from memrouter.store.sqlite.database import Database, mapped
 from memrouter.store.sqlite.pool import OpenVaults
 from memrouter.store.sqlite.signals import SignalCache, View, build
 
 T = TypeVar("T")
+log = logger(__name__)
 
 _QUICK = 64
 """Rows that may be looked up without leaving the event loop; some 100 µs at most."""
@@ -36,15 +39,25 @@ class SqliteVaultStore:
         open_vaults: int = 256,
         threads: int = 4,
         cache_bytes: int = 128 << 20,
+        analysis: Analysis | None = None,
     ) -> None:
         """Opens nothing yet.
 
         folder       data folder; vaults lie in `vaults/ab/abcdef….db` under it
         open_vaults  vaults held open at once; more only while that many are in use
         cache_bytes  for the signals of recently used vaults
+        analysis     makes terms anew that other rules made, after a vault was opened
         """
         self._folder = folder / "vaults"
-        self._vaults = OpenVaults(self._folder, limit=open_vaults, threads=threads)
+        self._analysis = analysis
+        self._renewing: dict[VaultId, asyncio.Task[None]] = {}
+        self._vaults = OpenVaults(
+            self._folder,
+            limit=open_vaults,
+            threads=threads,
+            analysis=analysis.version if analysis else 0,
+            on_outdated=self._renew,
+        )
         self._cache = SignalCache(cache_bytes)
         self._marks = Marks(folder)
 
@@ -206,6 +219,10 @@ class SqliteVaultStore:
         await self._vaults.elsewhere(self._marks.probe)
 
     async def close(self) -> None:
+        renewing = list(self._renewing.values())
+        for task in renewing:
+            task.cancel()  # the next opening begins anew
+        await asyncio.gather(*renewing, return_exceptions=True)
         await self._vaults.close()
         await asyncio.to_thread(self._marks.close)
 
@@ -213,6 +230,30 @@ class SqliteVaultStore:
         """Read a few rows: at once where that can be, in a thread otherwise."""
         found = self._vaults.at_once(vault, work) if size <= _QUICK else None
         return await self._vaults.read(vault, work) if found is None else found
+
+    # --- terms of other rules ---
+
+    def _renew(self, vault: VaultId) -> None:
+        if vault not in self._renewing:
+            task = self._renewing[vault] = asyncio.create_task(self._renewed(vault))
+            task.add_done_callback(lambda _: self._renewing.pop(vault, None))
+
+    async def _renewed(self, vault: VaultId) -> None:
+        analysis = self._analysis
+        assert analysis is not None
+
+        def make() -> reindexing.Terms:
+            db = self._vaults.opened(vault)
+            try:
+                return reindexing.terms(db, analysis)
+            finally:
+                db.close()
+
+        try:
+            made = await self._vaults.elsewhere(make)
+            await self._vaults.write(vault, lambda db: reindexing.renew(db, analysis, made))
+        except StoreError as e:  # the old terms serve on; the next opening tries again
+            log.warning("terms not renewed", vault=vault, error=type(e).__name__)
 
     # --- marks ---
 

@@ -112,7 +112,7 @@ from memrouter.store.sqlite.database import Database
 from memrouter.store.statements import statements
 sys.stdin.readline()
 for n in range(20):
-    Database(Path(sys.argv[1]) / f"{n}.db", statements("vault"), first=[("new_meta", ("v",))])
+    Database(Path(sys.argv[1]) / f"{n}.db", statements("vault"), first=[("new_meta", ("v", 0))])
 """
 
 

@@ -99,7 +99,7 @@ def test_appended_rows_are_written_into_the_room_behind() -> None:
 
 
 def test_the_cache_keeps_to_its_size(tmp_path: Path) -> None:
-    database = Database(tmp_path / "v.db", statements("vault"), first=[("new_meta", ("v",))])
+    database = Database(tmp_path / "v.db", statements("vault"), first=[("new_meta", ("v", 0))])
     database.one("set_embedder", "e", 2)
     one = segment(*((n, 1, n, True) for n in range(1, 200)))
     database.one("add_segment", "", 1, one.size, 1, one.embedded, one.heads, one.terms, one.vectors)

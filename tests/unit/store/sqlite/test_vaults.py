@@ -76,11 +76,13 @@ async def test_a_vault_of_a_newer_memrouter_is_refused(tmp_path: Path) -> None:
     store = SqliteVaultStore(tmp_path)
     await store.remember(VAULT, [turn("x")], now=NOW)
     await store.close()
-    newer = {**statements("vault"), "schema_2": "CREATE TABLE more (id INTEGER);"}
+    newest = sum(name.startswith("schema_") for name in statements("vault"))
+    more = {f"schema_{newest + 1}": "CREATE TABLE more (id INTEGER);"}
+    newer = {**statements("vault"), **more}
     Database(tmp_path / "vaults" / "ab" / "ab01.db", newer).close()
     before = files(tmp_path / "vaults")
     store = SqliteVaultStore(tmp_path)
-    with pytest.raises(VaultNewer, match="schema 2"):
+    with pytest.raises(VaultNewer, match=f"schema {newest + 1},"):
         await store.signals(CORE)
     with pytest.raises(VaultNewer):
         await store.remember(VAULT, [turn("y")], now=NOW)

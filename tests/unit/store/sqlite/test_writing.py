@@ -19,7 +19,7 @@ NOW = datetime(2026, 6, 5, tzinfo=UTC)
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(tmp_path / "v.db", statements("vault"), first=[("new_meta", ("v",))])
+    opened = Database(tmp_path / "v.db", statements("vault"), first=[("new_meta", ("v", 0))])
     yield opened
     opened.close()
 
