@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -286,6 +287,17 @@ def _account_routes(
 _WARM_S = 5.0
 
 
+def _settle_down() -> None:
+    """Have the garbage collector look at what requests make, not at what was loaded for good.
+
+    A request makes a few hundred objects, nearly all without cycles: with the usual thresholds a
+    fifth of the time of a relayed request went into looking through them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 class _Life:
     """Start and stop order: the backlog works while requests are served; commits end before it."""
 
@@ -309,6 +321,7 @@ class _Life:
         """For the lifespan of the server."""
         # Loads what is loaded late. If it fails, requests go on without memory, and say so.
         await attempt(lambda: self._parts.embedder.query("What was said?", {}), _WARM_S, "warm up")
+        _settle_down()
         working = asyncio.create_task(self._backlog.run())
         counting = asyncio.create_task(self._meter.run())
         try:

@@ -46,7 +46,7 @@ class Asked:
 
 
 class Embedder(Protocol):
-    """Turns text into vectors, off the event loop."""
+    """Turns text into vectors; what takes longer than a change of threads, off the event loop."""
 
     @property
     def name(self) -> str:

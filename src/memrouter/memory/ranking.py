@@ -49,6 +49,8 @@ GAP_MS = 30 * 60 * 1000
 """Uploads that name no conversation are one as long as no pause is longer than this."""
 MANY, FEW = 1 << 18, 24
 """Looking for at most FEW of MANY values, comparing with each is twice as fast as a table."""
+SMALL = 4_096
+"""Among at most so many values, a table of 64 KB only drives other things out of the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,11 +146,24 @@ def among(values: npt.NDArray[np.unsignedinteger[Any]], wanted: Sequence[int]) -
         for value in exact[1:]:
             found |= values == value
         return np.flatnonzero(found)
+    exact.sort()
+    if len(values) <= SMALL:
+        return np.flatnonzero(_in(exact, values))
     table = np.zeros(1 << 16, np.bool_)
     table[exact & np.array(0xFFFF, values.dtype)] = True
     low = values.view(np.uint16)[:: values.dtype.itemsize // 2]  # little-endian: the low half
     places = np.flatnonzero(table.take(low))
-    return places[np.isin(values[places], exact)]
+    return places[_in(exact, values[places])]
+
+
+def _in(
+    ascending: npt.NDArray[np.unsignedinteger[Any]], values: npt.NDArray[np.unsignedinteger[Any]]
+) -> Flags:
+    """Which values are among some that are sorted; a third of what np.isin takes for few."""
+    at = np.searchsorted(ascending, values)
+    at[at == len(ascending)] = 0
+    inside: Flags = ascending[at] == values
+    return inside
 
 
 def places(signals: Signals, wanted: Sequence[int]) -> Places:

@@ -20,6 +20,8 @@ from memrouter.store.sqlite.segments import Segment
 Rows = npt.NDArray[np.int64]
 
 _ROW_ARRAYS = ("ids", "memories", "groups", "created", "roles", "digests", "embedded", "vectors")
+_SOON = 8
+"""Revisions that are caught up with at once, as few rows came with them."""
 _FEW = 64
 """New rows up to which they are put in one by one, instead of sorting all rows."""
 
@@ -158,7 +160,7 @@ class SignalCache:
         self._lock = threading.Lock()
 
     def peek(self, view: View, database: Database) -> Signals | None:
-        """The signals of a view if they are here and the newest."""
+        """The signals of a view if they are here and not far behind."""
         with self._lock:
             found = self._held.get(view)
             if found is None:
@@ -166,8 +168,12 @@ class SignalCache:
             self._held.move_to_end(view)
         held, _ = found
         revision, epoch, _, _ = database.one("state") or (0, 0, "", 0)
-        current = (held.signals.revision, held.epoch) == (revision, epoch)
-        return held.signals if current else None
+        if held.epoch != epoch:
+            return None
+        behind = revision - held.signals.revision
+        if behind == 0:
+            return held.signals
+        return self.get(view, database) if 0 < behind <= _SOON and len(held.signals.ids) else None
 
     def get(self, view: View, database: Database) -> Signals:
         """The newest signals of a view; reads only what changed since the last time."""
