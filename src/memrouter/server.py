@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +22,13 @@ from memrouter.app import open_directory  # noqa: E402
 from memrouter.config import Config  # noqa: E402
 from memrouter.ops import logs  # noqa: E402
 
+_FILES = 65_536
+
 
 def serve(config: Config, show: Callable[[str], None]) -> None:
     """Serve until a stop signal. Raises ConfigError before anything is served."""
     folder = start.data_folder(config)
+    allow_files()
     logs.set_up(config.log_level, config.log_format)
     started = asyncio.run(_first_step(config))
     start.secret_key(config, folder)  # made here, before several workers look for it
@@ -49,6 +53,14 @@ def serve(config: Config, show: Callable[[str], None]) -> None:
         timeout_graceful_shutdown=max(1, round(config.stop_timeout_s)),
         backlog=2048,
     )
+
+
+def allow_files() -> None:
+    """Take as many file handles as the system allows us: each open vault has a few of its own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _first_step(config: Config) -> start.Started:

@@ -12,7 +12,6 @@ TESTED_ELSEWHERE = {
     "app.py": "tests/integration: it plugs things together and decides nothing",
     "demo.py": "tests/acceptance runs it",
     "doctor.py": "tests/acceptance runs it",
-    "server.py": "tests/acceptance starts it",
     "edge/delivery.py": "tests/integration/test_streams.py, with a provider on a socket",
     "edge/relay.py": "tests/integration: it does nothing but call the rooms around it",
     "ports.py": "nothing but types and contracts",
