@@ -27,6 +27,7 @@ _FILES = 65_536
 
 def serve(config: Config, show: Callable[[str], None]) -> None:
     """Serve until a stop signal. Raises ConfigError before anything is served."""
+    os.umask(0o077)  # what libraries write into the data folder is its owner's alone, too
     folder = start.data_folder(config)
     allow_files()
     logs.set_up(config.log_level, config.log_format)
@@ -75,5 +76,5 @@ def _share_metrics(folder: Path) -> None:
     """Let workers add up their metrics in files; what an earlier run left there goes."""
     shared = folder / "run" / "metrics"
     shutil.rmtree(shared, ignore_errors=True)
-    shared.mkdir(mode=0o700, parents=True)
+    shared.mkdir(parents=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared)

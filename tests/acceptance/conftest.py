@@ -38,6 +38,7 @@ def shared_router(
     router = Router(tmp_path_factory.mktemp("router"), served.port)
     yield router.start()
     router.kill()
+    _check_spills(router)  # what all tests together left behind
 
 
 @pytest.fixture
@@ -74,6 +75,7 @@ def new_router(provider: ServedProvider, tmp_path: Path) -> Iterator[Callable[..
     for router in made:
         router.kill()
         _check_leaks(router, provider)
+        _check_spills(router)
         shutil.rmtree(router.data, ignore_errors=True)
 
 
@@ -86,3 +88,8 @@ def key(router: Router) -> str:
 def _check_leaks(router: Router, provider: ServedProvider) -> None:
     leaks = {leak for request in provider.requests for leak in router.leaks(request)}
     assert not leaks, f"reached the provider: {sorted(leaks)}"
+
+
+def _check_spills(router: Router) -> None:
+    spills = set(router.spills())
+    assert not spills, f"written where it must not be: {sorted(spills)}"

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -24,6 +25,9 @@ T = TypeVar("T")
 
 START_S = 30.0
 """Long enough for a first start on a loaded machine."""
+
+TELLING_CHARS = 16
+"""Shorter texts may stand anywhere by chance."""
 
 CLEAN_ENDS = (0, -signal.SIGTERM)
 
@@ -70,11 +74,16 @@ class Router:
         self.account_key = "mk_" + secrets.token_urlsafe(32)
         self.keys = {self.account_key}
         """Every memory key there is: none may ever reach a provider."""
+        self.said: set[str] = set()
+        """What its users said, to be found in vaults alone."""
+        self.umask = -1
+        """Of the process; -1 leaves it as it is."""
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.log_file = data / "router.log"
         self._provider = f"http://127.0.0.1:{provider_port}"
         self._settings = settings
+        self._given: dict[str, str] = {}
         data.mkdir(parents=True, exist_ok=True)
 
     # --- its life ---
@@ -100,6 +109,7 @@ class Router:
                     env=self._environment(settings),
                     cwd=self.data,
                     start_new_session=True,
+                    umask=self.umask,
                 )
             if self._serves():
                 return self
@@ -152,6 +162,7 @@ class Router:
             **self._settings,
             **settings,
         }
+        self._given = given
         return env | {f"MEMROUTER_{name}": value for name, value in given.items()}
 
     def _serves(self) -> bool:
@@ -197,6 +208,7 @@ class Router:
     def chat(self, key: str, messages: Any, *, stream: bool = False, **options: Any) -> str:
         """Send a conversation with the real SDK, and return the answer's text."""
         options = {"model": "openai/gpt-5.5", **options}
+        self.said |= {text for m in messages if isinstance(text := m.get("content"), str)}
         with self.openai(key) as client:
             if not stream:
                 whole = client.chat.completions.create(messages=messages, **options)
@@ -221,6 +233,23 @@ class Router:
             answer = http.post("/v1/memory/search", json={"query": query, "limit": 50})
         assert answer.status_code == 200, answer.text
         return [memory["content"] for memory in answer.json()["memories"]]
+
+    def spills(self) -> Iterator[str]:
+        """What the router wrote where it must not: secrets anywhere, users' words beside vaults."""
+        secrets = self.keys | {key.replace("mk_", "mk-", 1) for key in self.keys}
+        secrets |= {value for name, value in self._given.items() if value and name.endswith("_KEY")}
+        words = {text for text in self.said if len(text) >= TELLING_CHARS}
+        for path in [self.log_file, *(p for p in (self.data / "store").rglob("*") if p.is_file())]:
+            written = path.read_bytes()
+            name = path.name
+            yield from (f"secret {s[:6]}… in {name}" for s in secrets if s.encode() in written)
+            if "vaults" not in path.parts:
+                yield from (f"words {w[:20]}… in {name}" for w in words if w.encode() in written)
+        for path in (self.data / "store", *(self.data / "store").rglob("*")):
+            with contextlib.suppress(FileNotFoundError):  # it is at work
+                mode = stat.S_IMODE(path.stat().st_mode)
+                if mode & 0o077:
+                    yield f"{path.name} has mode {mode:o}"
 
     def leaks(self, request: Recorded) -> Iterator[str]:
         """What of ours stands in a request that a provider got."""

@@ -114,7 +114,6 @@ class Isolation(RuleBasedStateMachine):
         self._runner = runner
         self._world = world
         self._log = log
-        self._log_read = len(log.getvalue())
         self._keys: set[str] = {world.account_key}
         self._users: dict[tuple[str, str], Person] = {}
         self._origin = world.parts.config.providers["openai"].base_url.removesuffix("/v1")
@@ -492,8 +491,9 @@ class Isolation(RuleBasedStateMachine):
 
     def _logged(self) -> None:
         """What was logged since holds no word, no name and no key."""
-        told = self._log.getvalue()[self._log_read :]
-        self._log_read += len(told)
+        told = self._log.getvalue()
+        self._log.seek(0)
+        self._log.truncate()
         assert not WORD.findall(told), "a text in the log"
         assert SESSION not in told, "a session in the log"
         assert USER not in told, "a user in the log"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
-from bench.drills import fuzz, shim
+from bench.drills import audit, fuzz, shim
 from bench.drills.fuzz_targets import TARGETS
 from bench.drills.journal import Disk, Record, read
 from bench.drills.serving import DrillError
@@ -113,3 +114,26 @@ def test_fuzzing_sees_what_hangs() -> None:
             pass
 
     assert fuzz.broken(target, b"", 0.05) == "hang"
+
+
+AUDITS: dict[str, tuple[list[dict[str, Any]], int, str]] = {
+    "nothing known": ([{"name": "a", "version": "1", "vulns": []}], 0, "1 packages: nothing known"),
+    "no data": ([{"name": "a", "skip_reason": "not found"}], 0, "1 of 1 packages: no data"),
+    "a vulnerability": (
+        [
+            {"name": "b", "skip_reason": "not found"},
+            {"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]},
+        ],
+        1,
+        "a 1: CVE-1, mended in ['2']",
+    ),
+}
+
+
+@pytest.mark.parametrize(("report", "status", "said"), AUDITS.values(), ids=AUDITS)
+def test_an_audit_fails_for_what_is_known_alone(
+    report: list[dict[str, Any]], status: int, said: str
+) -> None:
+    judged, lines = audit.judged(report)
+    assert judged == status
+    assert said in "\n".join(lines)

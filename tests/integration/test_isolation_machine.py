@@ -10,7 +10,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,9 +26,9 @@ STEPS = int(os.environ.get("DRILL_STEPS", "300"))
 EACH = 50  # steps of an example
 
 
-@pytest.fixture
+@contextmanager
 def lasting(served: tuple[ScriptedProvider, int]) -> Iterator[tuple[asyncio.Runner, World]]:
-    """One router for all examples; each has accounts of its own."""
+    """One router for some examples; each has accounts of its own."""
     with asyncio.Runner() as runner, tempfile.TemporaryDirectory() as folder:
         stack = AsyncExitStack()
         world = runner.run(stack.enter_async_context(started(Path(folder), served[0], served[1])))
@@ -39,20 +39,20 @@ def lasting(served: tuple[ScriptedProvider, int]) -> Iterator[tuple[asyncio.Runn
 
 @pytest.mark.timeout(max(300, STEPS))
 def test_nobody_sees_what_is_not_theirs(
-    lasting: tuple[asyncio.Runner, World], logged: io.StringIO
+    served: tuple[ScriptedProvider, int], logged: io.StringIO
 ) -> None:
-    runner, world = lasting
     Isolation.steps = 0
     while Isolation.steps < STEPS:
-        run_state_machine_as_test(
-            lambda: Isolation(runner, world, logged),  # type: ignore[arg-type]  # it is called
-            settings=settings(
-                max_examples=max(2, min(STEPS, 2_000) // EACH),
-                stateful_step_count=EACH,
-                derandomize="DRILL_STEPS" not in os.environ,
-                database=None,
-                phases=[Phase.generate],  # an example of some steps can be read as it is
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        with lasting(served) as (runner, world):
+            run_state_machine_as_test(
+                lambda: Isolation(runner, world, logged),  # type: ignore[arg-type]
+                settings=settings(
+                    max_examples=min(STEPS, 500) // EACH,
+                    stateful_step_count=EACH,
+                    derandomize="DRILL_STEPS" not in os.environ,
+                    database=None,
+                    phases=[Phase.generate],  # an example of some steps can be read as it is
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
     print(f"{Isolation.steps} steps")

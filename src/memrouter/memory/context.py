@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
+from unicodedata import normalize
 
 from memrouter.domain import Chunk
 
@@ -26,22 +27,48 @@ _UNITS = (
     ("minute", 60),
 )
 
-# Shows nothing, so it may stand between the letters of a tag or a mark and hide it from a search.
+# Shows nothing, or on top of what is before it, so it may stand between the letters of a tag or a
+# mark and hide it from a search.
 _UNSEEN = (
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
-    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff"
+    "\u00ad\u0300-\u036f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff"
 )
-
+# Letters of other scripts that look like those of our tag.
+_ALIKE = {
+    "m": "\u043c\u217f",
+    "e": "\u0435\u0451\u04bd\u212f\u03b5\u00e9\u00e8\u00ea\u00eb",
+    "o": "\u043e\u03bf\u0585\u2134\u00f3\u00f2\u00f4\u00f60",
+    "r": "\u0433\u1d26",
+    "y": "\u0443\u04af\u03b3\u00fd\u00ff",
+    "c": "\u0441\u03f2\u217d\u00e7",
+    "n": "\u043f\u0578\u057c\u00f1",
+    "t": "\u0442\u03c4",
+    "x": "\u0445\u03c7\u00d7\u2179",
+}
+_STYLED: dict[str, str] = {}
+"""The same letters in full width, of mathematics and in circles."""
+for _point in (*range(0xFF21, 0xFF5B), *range(0x1D400, 0x1D6A4), *range(0x24B6, 0x24EA)):
+    _plain = normalize("NFKC", chr(_point)).lower()
+    _STYLED[_plain] = _STYLED.get(_plain, "") + chr(_point)
 
 _GAP = rf"[\s_/\\{_UNSEEN}-]*"
 
 
 def _hidden(word: str) -> str:
-    return f"[{_UNSEEN}]*".join(word)
+    alike = (c + _ALIKE.get(c, "") for c in word)
+    # Both cases by themselves: a search that folds case takes several times as long.
+    letters = (f"[{a}{a.upper()}{_STYLED.get(a[0], '')}]" for a in alike)
+    return f"[{_UNSEEN}]*".join(letters)
 
 
-_TAG = re.compile(f"<(?={_GAP}{_hidden('memory')}{_GAP}{_hidden('context')})", re.IGNORECASE)
-_MARK = re.compile(rf"\[(?={_GAP}{_hidden('memory')})", re.IGNORECASE)
+# What chat templates write around turns: servers of open models may read it in a text, too.
+_TURN = r"[|\uff5c][\w\u2581]+[|\uff5c]>|/?(?:s|bos|eos|start_of_turn|end_of_turn)>|</?SYS>>"
+_BRACKET = re.compile("[<\uff1c\ufe64[\uff3b](?![0-9ac-df-hj-ln-rt-zAC-DF-HJ-LN-RT-Z])")
+"""Those that may be forged, found fast: by the letters that none of them begins with."""
+_FORGED = re.compile(
+    rf"[<\uff1c\ufe64](?:{_GAP}{_hidden('memory')}{_GAP}{_hidden('context')}|{_TURN})"
+    rf"|[\[\uff3b](?:{_GAP}{_hidden('memory')}|/?INST\])"
+)
 _LINE = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f]")
 
@@ -67,11 +94,17 @@ def inert(text: str) -> str:
     """The text, unable to close the block, open another or pass for a line of ours.
 
     Lines after the first are indented, so that only ours start at the margin; the brackets that
-    would begin a tag or a mark of ours become look-alikes; control characters, which providers
-    may refuse, go. Nothing else changes.
+    would begin a tag or a mark of ours, or a turn of a chat template, become look-alikes; control
+    characters, which providers may refuse, go. Nothing else changes.
     """
-    clean = _CONTROL.sub("", text.strip())
-    return _LINE.sub("\n  ", _MARK.sub("(", _TAG.sub("\u2039", clean)))
+    clean = _BRACKET.sub(_look_alike, _CONTROL.sub("", text.strip()))
+    return _LINE.sub("\n  ", clean)
+
+
+def _look_alike(bracket: re.Match[str]) -> str:
+    if not _FORGED.match(bracket.string, bracket.start()):
+        return bracket[0]
+    return "(" if bracket[0] in "[\uff3b" else "\u2039"
 
 
 def line(chunk: Chunk, now: datetime, zone: tzinfo) -> str:
