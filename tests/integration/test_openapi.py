@@ -54,3 +54,18 @@ async def test_everything_documented_is_served(world: World, method: str, path: 
     answer = await world.client("nobody").send(method, filled, b"{}")
     assert answer.status == (200 if keyless else 401), answer.body
     assert (await world.client("nobody").send("TRACE", filled)).status in (401, 405)
+
+
+async def test_links_lead_to_operations_that_have_such_a_parameter(world: World) -> None:
+    document = (await world.client("").get("/openapi.json")).json
+    operations = {o["operationId"]: o for path in document["paths"].values() for o in path.values()}
+    links = [
+        link
+        for operation in operations.values()
+        for answer in operation["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    assert len(links) > 5
+    for link in links:
+        named = {p["name"] for p in operations[link["operationId"]]["parameters"]}
+        assert link["parameters"].keys() <= named

@@ -16,6 +16,7 @@ from memrouter.domain import Json
 from memrouter.edge.openapi_table import (
     ERRORS,
     JSON,
+    LINKS,
     OWN,
     PARAMETERS,
     PROVIDERS,
@@ -192,7 +193,12 @@ def _success(place: Place, described: Described, refs: dict[type, Json]) -> Json
     if described.answer is not None:
         schema = refs[described.answer]
     content = {described.media: {"schema": schema}}
-    success = {"description": "As asked.", "headers": _REQUEST_ID, "content": content}
+    success: Json = {"description": "As asked.", "headers": _REQUEST_ID, "content": content}
+    if place in LINKS:
+        success["links"] = {
+            name: {"operationId": name, "parameters": parameters}
+            for name, parameters in LINKS[place].items()
+        }
     answers = {str(described.status): success}
     if place == ("GET", "/health"):
         answers["503"] = {**success, "description": ERRORS[503]}

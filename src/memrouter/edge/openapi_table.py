@@ -389,3 +389,16 @@ ERRORS: Mapping[int, str] = {
     502: "The provider cannot be reached.",
     503: "The router is stopping.",
 }
+
+LINKS: Mapping[Place, Mapping[str, Mapping[str, str]]] = {
+    ("POST", "/v1/keys"): {
+        name: {"id": "$response.body#/id"}
+        for name in ("show_key", "change_key", "rotate_key", "revoke_key", "delete_key")
+    },
+    ("GET", "/v1/keys"): {"show_key": {"id": "$response.body#/keys/0/id"}},
+    ("POST", "/v1/keys/{id}/rotate"): {
+        name: {"id": "$response.body#/id"} for name in ("show_key", "delete_key")
+    },
+    ("GET", "/v1/models"): {"show_model": {"model": "$response.body#/data/0/id"}},
+}
+"""Operations that an answer leads to: operationId → parameter → where in the answer it stands."""

@@ -212,8 +212,8 @@ def _find_output(found: Found, item: Json) -> None:
         return
     for part in objects_in(item, "output"):
         found.extra.append(text_in(part, "text"))
-        if part.get("type") in _MEDIA:
-            found.flat += _MEDIA[text_in(part, "type")].tokens
+        if (kind := text_in(part, "type")) in _MEDIA:
+            found.flat += _MEDIA[kind].tokens
 
 
 def _with_list(body: RawBody) -> RawBody:

@@ -143,3 +143,11 @@ def test_rest() -> None:
     assert wire.streams({"stream": True}, "")
     assert wire.system_text({"instructions": "Be kind."}) == "Be kind."
     assert wire.error(400, "No", "Yes") == {"error": "No", "hint": "Yes"}
+
+
+@pytest.mark.parametrize("odd", [{}, [], 1, None], ids=str)
+def test_outputs_of_an_odd_type_are_read(odd: Any) -> None:
+    output = [{"type": odd, "text": "x"}]
+    item = {"type": "function_call_output", "call_id": "c", "output": output}
+    [turn] = wire.turns({"input": [item]})
+    assert turn.role == "tool"
