@@ -2,8 +2,7 @@
 
 Inputs are made from the tests' own data by mutation. What breaks a property, raises, or takes
 longer than its time is written to `--finds`, as small as it can be made; the number of a run's
-inputs and its seed make it again. With `--atheris TARGET` and the package of that name installed,
-libFuzzer steers by coverage instead.
+inputs and its seed make it again.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import importlib
 import random
 import signal
 import sys
@@ -158,19 +156,6 @@ def kept(name: str) -> Result:
     return result
 
 
-def _coverage_guided(name: str, arguments: list[str]) -> int:
-    try:
-        atheris = importlib.import_module("atheris")  # wheels are not made for every Python
-    except ImportError:
-        print("atheris is not installed: pip install atheris", file=sys.stderr)
-        return 2
-    atheris.instrument_all()
-    folder = CORPUS / name.replace(" ", "_")
-    atheris.Setup([sys.argv[0], *arguments, str(folder)], TARGETS[name])
-    atheris.Fuzz()
-    return 0
-
-
 def _report(results: list[Result], console: Console) -> None:
     table = Table(title=f"{sum(r.inputs for r in results):,} inputs")
     for column in ("target", "inputs", "a second", "slowest ms", "finds"):
@@ -194,10 +179,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds that an input may take")
     parser.add_argument("--finds", type=Path, default=_ROOT / "bench" / ".build" / "finds")
-    parser.add_argument("--atheris", choices=sorted(TARGETS), metavar="TARGET")
-    options, rest = parser.parse_known_args()
-    if options.atheris:
-        return _coverage_guided(options.atheris, rest)
+    options = parser.parse_args()
     names = options.only or list(TARGETS)
     console = Console()
     console.print(f"seed {options.seed}")
