@@ -17,7 +17,7 @@ from starlette.routing import Route, Router
 from memrouter import start
 from memrouter.config import Config, load
 from memrouter.config import Embeddings as EmbeddingSettings
-from memrouter.domain import Scope
+from memrouter.domain import Analysis, Scope
 from memrouter.edge.access import MemoryParts
 from memrouter.edge.account_api import AccountApi
 from memrouter.edge.callers import Callers
@@ -38,6 +38,7 @@ from memrouter.edge.targets import Targets
 from memrouter.edge.usage import Meter
 from memrouter.embed.openai import OpenAIEmbedder
 from memrouter.embed.static import StaticEmbedder
+from memrouter.errors import ConfigError, VaultLocked
 from memrouter.memory import analysis, scoring
 from memrouter.memory.backlog import Backlog
 from memrouter.memory.conversation import Window
@@ -48,9 +49,10 @@ from memrouter.memory.historian import Historian
 from memrouter.memory.settings import MemorySettings
 from memrouter.ops import logs
 from memrouter.ops.metrics import Metrics
-from memrouter.ports import Analysis, Clock, Directory, Embedder, Stored, Upstream, VaultStore
-from memrouter.secrets import Sealer
+from memrouter.ports import Clock, Directory, Embedder, Stored, Upstream, VaultStore
+from memrouter.secrets import VAULT_KEYS, Sealer
 from memrouter.store.sqlite.directory import SqliteDirectory
+from memrouter.store.sqlite.files import Files
 from memrouter.store.sqlite.vaults import SqliteVaultStore
 from memrouter.tokens import estimate
 from memrouter.upstream import providers
@@ -97,11 +99,25 @@ class Parts:
 
 def open_directory(config: Config) -> Directory:
     """The directory of accounts and keys."""
-    return SqliteDirectory(start.data_folder(config))
+    folder = start.data_folder(config)
+    return SqliteDirectory(folder, open_files(config, folder))
+
+
+def open_files(config: Config, folder: Path) -> Files:
+    """What opens the files of the data folder. Raises ConfigError if SECRET_KEY does not."""
+    sealer = Sealer(start.secret_key(config, folder), VAULT_KEYS)
+    files = Files(folder, sealer, encrypt=config.encrypt_vaults)
+    try:
+        files.keyring.check()
+    except VaultLocked as e:
+        files.close()
+        raise ConfigError(str(e), e.hint) from None
+    return files
 
 
 def build(config: Config, folder: Path) -> Parts:
     """Choose and make the parts; opens no connection yet."""
+    files = open_files(config, folder)
     upstream = HttpUpstream(
         connect_timeout_s=config.connect_timeout_s, read_timeout_s=config.read_timeout_s
     )
@@ -110,11 +126,12 @@ def build(config: Config, folder: Path) -> Parts:
         folder=folder,
         store=SqliteVaultStore(
             folder,
+            files=files,
             open_vaults=config.open_vaults,
             cache_bytes=config.vector_cache_mb << 20,
             analysis=Analysis(version=analysis.VERSION, terms=analysis.index_terms),
         ),
-        directory=SqliteDirectory(folder),
+        directory=SqliteDirectory(folder, files),
         embedder=StaticEmbedder(config.embedder_threads),
         upstream=upstream,
         providers=providers.table(config.providers, config.default_provider),

@@ -74,4 +74,73 @@ def search(
     show_found(config(), key, user, session, query, limit, Console())
 
 
-COMMANDS = (import_, export, search)
+@click.group()
+def vaults() -> None:
+    """Encrypt, decrypt and delete vaults."""
+
+
+@vaults.command()
+@click.pass_obj
+def encrypt(config: Callable[[], Config]) -> None:
+    """Encrypt every plain file of the data folder.
+
+    With MEMROUTER_ENCRYPT_VAULTS on, the server does so as vaults are used; this does all at once.
+    Killed at any moment, it has lost nothing. Files in use are left for the next time.
+    """
+    _convert(config, encrypt=True)
+
+
+@vaults.command()
+@click.pass_obj
+def decrypt(config: Callable[[], Config]) -> None:
+    """Decrypt every encrypted file of the data folder. The setting must be off, the server stopped.
+
+    Killed at any moment, it has lost nothing.
+    """
+    _convert(config, encrypt=False)
+
+
+def _convert(config: Callable[[], Config], *, encrypt: bool) -> None:
+    from memrouter.custody import convert  # noqa: PLC0415
+
+    if not convert(config(), Console(stderr=True), encrypt=encrypt):
+        raise SystemExit(1)
+
+
+@vaults.command()
+@click.option("--user", default="", help="A user whom this account key has named.")
+@click.option(
+    "--key", required=True, help="Whose vault: a key's id as `memrouter keys list` shows it."
+)
+@click.confirmation_option(prompt="Everything in this vault is deleted. Go on?")
+@click.pass_obj
+def delete(config: Callable[[], Config], key: str, user: str) -> None:
+    """Delete a vault: of an encrypted one its key, so that no copy can be read; then the file.
+
+    The memory key stays. `memrouter keys revoke` takes it away.
+    """
+    from memrouter.custody import delete_vault  # noqa: PLC0415
+
+    click.echo(f"Deleted {delete_vault(config(), key, user):,} memories and their vault")
+
+
+@click.group()
+def secrets() -> None:
+    """Rotate SECRET_KEY."""
+
+
+@secrets.command()
+@click.pass_obj
+def rotate(config: Callable[[], Config]) -> None:
+    """Seal everything that is stored under SECRET_KEY anew, under the first one.
+
+    Put the new one in front (MEMROUTER_SECRET_KEY=new,old, or both in secret.key), restart the
+    server, run this, then take the old one away.
+    """
+    from memrouter.custody import rotate as run  # noqa: PLC0415
+
+    wrapped, providers = run(config())
+    click.echo(f"Sealed {wrapped:,} keys of files and {providers:,} keys of providers anew")
+
+
+COMMANDS = (import_, export, search, vaults, secrets)

@@ -91,7 +91,10 @@ class Config(Section, frozen=True):
     port: Port = 8484
     workers: Count = 1  # processes that serve the same data
     account_key: str = ""  # mk_ + 32 or more characters; made at the first start if empty
-    secret_key: str = ""  # encrypts stored provider keys; several, comma-separated, to rotate
+    encrypt_vaults: bool = False  # all that is stored, each vault under a key of its own
+    secret_key: str = (
+        ""  # encrypts stored keys, of providers and of vaults; several, comma-separated, to rotate
+    )
     database_url: str = ""  # default: SQLite under data_dir
 
     providers: dict[str, Provider] = {}

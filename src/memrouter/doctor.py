@@ -10,7 +10,7 @@ from time import perf_counter
 
 from rich.console import Console
 
-from memrouter import demo, start
+from memrouter import custody, demo, start
 from memrouter.app import Parts, build
 from memrouter.config import Config
 from memrouter.domain import Target
@@ -67,7 +67,9 @@ async def _store(parts: Parts) -> list[Line]:
     await parts.store.check()
     took = (perf_counter() - began) * 1000
     free = shutil.disk_usage(parts.folder).free
+    kinds = custody.kinds(parts.folder)
     lines = [Line(ok=True, what="store", found=f"{parts.folder} writable, commit in {took:.1f} ms")]
+    lines.append(_encryption(kinds["plain"], kinds["encrypted"], parts.config.encrypt_vaults))
     if free < 1 << 30:
         lines.append(
             Line(
@@ -78,6 +80,17 @@ async def _store(parts: Parts) -> list[Line]:
             )
         )
     return lines
+
+
+def _encryption(plain: int, encrypted: int, wanted: bool) -> Line:
+    found = f"{encrypted:,} files encrypted, {plain:,} plain"
+    if wanted and plain:
+        todo = "They are encrypted when they are used; `memrouter vaults encrypt` does it now"
+        return Line(ok=None, what="encryption", found=found, todo=todo)
+    if encrypted and not wanted:
+        todo = "New vaults are plain: set MEMROUTER_ENCRYPT_VAULTS=true, or decrypt the others"
+        return Line(ok=None, what="encryption", found=found, todo=todo)
+    return Line(ok=True, what="encryption", found=found if wanted else "off")
 
 
 async def _embedder(parts: Parts) -> list[Line]:

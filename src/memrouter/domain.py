@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NewType
@@ -292,3 +293,13 @@ class Target:
     """The model name to put into the body, where a prefix was cut; None leaves it."""
     guarded: bool = False
     """Whether the client named the host itself: connect to public addresses only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """How texts become index terms. A store makes terms anew that other rules made."""
+
+    version: int
+    """Another number for other rules."""
+    terms: Callable[[str, datetime], bytes]
+    """Text and time of a chunk → the hashed terms it is found under."""

@@ -19,6 +19,7 @@ MemrouterError
 ├── StoreError                  500  a vault cannot be read or written
 │   ├── VaultCorrupted
 │   ├── VaultNewer              written by a newer memrouter
+│   ├── VaultLocked             encrypted, and SECRET_KEY does not open it
 │   └── StoreFull
 ├── EmbedderError               500  an embedder raised or answered nonsense
 └── ConfigError                 stops the start
@@ -138,6 +139,10 @@ class VaultCorrupted(StoreError):
 
 class VaultNewer(StoreError):
     """A vault file was written by a newer memrouter than this one."""
+
+
+class VaultLocked(StoreError):
+    """A file is encrypted, and SECRET_KEY is not the one that its key is wrapped by."""
 
 
 class StoreFull(StoreError):

@@ -52,7 +52,7 @@ def store_file(
             await _embed(opened, progress)
         return read
 
-    read = _with_vault(config, key, user, session, store)
+    read = with_vault(config, key, user, session, store)
     for error in read.errors:
         console.print(f"line {error.line}: {error.reason}", markup=False, highlight=False)
     if read.failed > len(read.errors):
@@ -68,7 +68,7 @@ def write_file(config: Config, key: str, user: str, session: str, file: BinaryIO
         async for block in export.lines(opened.parts.store, opened.scope):
             file.write(block)
 
-    _with_vault(config, key, user, session, write)
+    with_vault(config, key, user, session, write)
 
 
 def show_found(
@@ -89,7 +89,7 @@ def show_found(
 
     zone = config.zone()
     table = Table("score", "time", "role", "text", box=None)
-    for hit in _with_vault(config, key, user, session, find):
+    for hit in with_vault(config, key, user, session, find):
         chunk = hit.chunk
         time = f"{chunk.created.astimezone(zone):%Y-%m-%d %H:%M}"
         table.add_row(f"{hit.score:.2f}", time, chunk.role, Text(_inert(chunk.text)))
@@ -101,9 +101,11 @@ def _inert(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
 
 
-def _with_vault(
+def with_vault(
     config: Config, key: str, user: str, session: str, work: Callable[[Opened], Awaitable[T]]
 ) -> T:
+    """Run `work` on the vault of a key or user. Raises NotFound, Forbidden."""
+
     async def run() -> T:
         parts = app.build(config, start.data_folder(config))
         try:

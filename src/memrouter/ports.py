@@ -117,16 +117,6 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Analysis:
-    """How texts become index terms. A store makes terms anew that other rules made."""
-
-    version: int
-    """Another number for other rules."""
-    terms: Callable[[str, datetime], bytes]
-    """Text and time of a chunk → the hashed terms it is found under."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """What a write did."""
 
@@ -275,6 +265,14 @@ class VaultStore(Protocol):
         """
         ...
 
+    async def destroy(self, vault: VaultId) -> int:
+        """Delete a vault itself, with all that is known of it; return the turns deleted.
+
+        An encrypted one's key goes first: no copy of it can be read from then on. A later write
+        makes a new vault.
+        """
+        ...
+
     async def embedder(self, vault: VaultId) -> str | None:
         """Name of the embedder the vault was made with; None if nothing is embedded yet."""
         ...
@@ -384,6 +382,10 @@ class Directory(Protocol):
         ...
 
     async def delete_provider_key(self, account: AccountId, provider: str) -> bool: ...
+
+    async def reseal(self, again: Callable[[bytes], bytes]) -> int:
+        """Keep what `again` makes of every stored provider key, or none if it raises; how many."""
+        ...
 
     async def add_usage(self, rows: Sequence[UsageRow]) -> None:
         """Add to what is counted already."""

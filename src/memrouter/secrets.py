@@ -1,4 +1,4 @@
-"""Seals provider keys, so that the directory file alone does not give them away.
+"""Seals provider keys and the keys of vaults, so that files alone do not give them away.
 
 AES-128-CBC with HMAC-SHA256 (Fernet, from `cryptography`), under a key derived from SECRET_KEY.
 """
@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from memrouter.errors import ConfigError, MemrouterError
 
 MIN_SECRET_CHARS = 16
+PROVIDER_KEYS = "provider keys"
+VAULT_KEYS = "vault keys"
 
 
 class SealBroken(MemrouterError):
@@ -21,24 +23,25 @@ class SealBroken(MemrouterError):
 
 
 class Sealer:
-    """Seals and opens provider keys.
+    """Seals and opens keys.
 
+    purpose     what for; what was sealed for one purpose cannot be opened for another
     secret_key  SECRET_KEY from the configuration: one or several, comma-separated. The first
                 seals, all of them open; to rotate, put a new one in front.
     raises      ConfigError for one that is too short to be safe
     """
 
-    def __init__(self, secret_key: str) -> None:
+    def __init__(self, secret_key: str, purpose: str = PROVIDER_KEYS) -> None:
         secrets = [part.strip() for part in secret_key.split(",") if part.strip()]
         if not secrets or min(map(len, secrets)) < MIN_SECRET_CHARS:
             raise ConfigError(
                 f"secret_key: needs at least {MIN_SECRET_CHARS} characters",
                 "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
             )
-        self._fernet = MultiFernet([Fernet(_derived(secret)) for secret in secrets])
+        self._fernet = MultiFernet([Fernet(_derived(secret, purpose)) for secret in secrets])
 
     def seal(self, key: str) -> bytes:
-        """What may be stored of a provider key."""
+        """What may be stored of a key."""
         return self._fernet.encrypt(key.encode())
 
     def open(self, sealed: bytes) -> str:
@@ -56,9 +59,9 @@ class Sealer:
         return self.seal(self.open(sealed))
 
 
-def _derived(secret: str) -> bytes:
+def _derived(secret: str, purpose: str) -> bytes:
     # SECRET_KEY is random, not a password: HKDF suffices, and it must be the same at every start.
-    hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"memrouter provider keys v1")
+    hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=f"memrouter {purpose} v1".encode())
     return base64.urlsafe_b64encode(hkdf.derive(secret.encode()))
 
 

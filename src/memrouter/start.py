@@ -17,6 +17,7 @@ from memrouter.errors import ConfigError
 from memrouter.ports import Directory
 
 _ACCOUNT_KEY = re.compile(r"mk_[A-Za-z0-9_-]{32,}")
+KEYRING_FILE = "keyring.db"
 SECRET_FILE = "secret.key"  # noqa: S105 - its name
 
 
@@ -45,11 +46,16 @@ def data_folder(config: Config) -> Path:
 
 
 def secret_key(config: Config, folder: Path) -> str:
-    """What encrypts stored provider keys: configured, or made once and kept in the data folder."""
+    """What encrypts stored keys: configured, or made once and kept in the data folder."""
     if config.secret_key:
         return config.secret_key
     path = folder / SECRET_FILE
     if not path.exists():
+        if (folder / KEYRING_FILE).exists():
+            raise ConfigError(
+                f"{folder} is encrypted, and its secret key is not there",
+                f"Set MEMROUTER_SECRET_KEY, or put back {SECRET_FILE}; no other one opens it",
+            )
         _make_secret(path)
     return path.read_text("ascii").strip()
 

@@ -8,13 +8,21 @@ from pathlib import Path
 import pytest
 
 from memrouter.ports import Directory, VaultStore
+from memrouter.secrets import VAULT_KEYS, Sealer
 from memrouter.store.sqlite.directory import SqliteDirectory
+from memrouter.store.sqlite.files import Files
 from memrouter.store.sqlite.vaults import SqliteVaultStore
 from memrouter.testing.directory import MemoryDirectory
 from memrouter.testing.store import MemoryVaultStore
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite, one vault open at a time, no cache"])
+def encrypted(folder: Path) -> Files:
+    return Files(folder, Sealer("a secret of some length", VAULT_KEYS), encrypt=True)
+
+
+@pytest.fixture(
+    params=["memory", "sqlite", "sqlite, encrypted", "sqlite, one vault open at a time, no cache"]
+)
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], VaultStore]:
     """Opens the same store again and again, as several processes do."""
     if request.param == "memory":
@@ -22,6 +30,8 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], V
         return lambda: only
     if request.param == "sqlite":
         return lambda: SqliteVaultStore(tmp_path)
+    if request.param == "sqlite, encrypted":
+        return lambda: SqliteVaultStore(tmp_path, files=encrypted(tmp_path))
     return lambda: SqliteVaultStore(tmp_path, open_vaults=1, cache_bytes=0)
 
 
@@ -40,12 +50,14 @@ async def other(open_store: Callable[[], VaultStore]) -> AsyncIterator[VaultStor
     await opened.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite, encrypted"])
 def open_directory(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Directory]:
     """Opens the same directory again and again, as several processes do."""
     if request.param == "memory":
         only = MemoryDirectory()
         return lambda: only
+    if request.param == "sqlite, encrypted":
+        return lambda: SqliteDirectory(tmp_path, encrypted(tmp_path))
     return lambda: SqliteDirectory(tmp_path)
 
 

@@ -319,3 +319,27 @@ async def test_what_one_process_changes_the_others_see_at_once(
     assert dict(await directory.provider_keys(account)) == {}
     await directory.add_usage([used(1)])
     assert list(await elsewhere.usage(KeyId("k"), date(2026, 6, 1), date(2026, 6, 1))) == [used(1)]
+
+
+async def test_provider_keys_are_sealed_anew(directory: Directory) -> None:
+    one, two = await directory.add_account(), await directory.add_account()
+    await directory.set_provider_key(one, "openai", b"a")
+    await directory.set_provider_key(two, "openai", b"b")
+    assert await directory.reseal(lambda sealed: sealed + b"!") == 2
+    assert dict(await directory.provider_keys(one)) == {"openai": b"a!"}
+    assert dict(await directory.provider_keys(two)) == {"openai": b"b!"}
+
+
+async def test_if_one_cannot_be_sealed_anew_all_stay(directory: Directory) -> None:
+    account = await directory.add_account()
+    await directory.set_provider_key(account, "a", b"a")
+    await directory.set_provider_key(account, "b", b"bad")
+
+    def again(sealed: bytes) -> bytes:
+        if sealed == b"bad":
+            raise StoreError("bad")
+        return b"changed"
+
+    with pytest.raises(StoreError):
+        await directory.reseal(again)
+    assert dict(await directory.provider_keys(account)) == {"a": b"a", "b": b"bad"}

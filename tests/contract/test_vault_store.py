@@ -364,3 +364,34 @@ async def test_ids_are_never_used_again(store: VaultStore) -> None:
     second = (await put(store, turn("b"))).chunks
     assert second > first
     assert (await store.memories(CORE))[0].id > memory.id
+
+
+# --- the end of a vault ---
+
+
+async def test_a_destroyed_vault_is_as_if_it_had_never_been(
+    store: VaultStore, other: VaultStore
+) -> None:
+    seen = turn("seen", keep=False, chain=b"s" * 16)
+    await put(store, turn("a", chain=b"a" * 16), turn("b", session="s"), seen)
+    await store.choose_embedder(VAULT, "e")
+    assert await texts(other, CORE) == ["a"]
+    assert await store.destroy(VAULT) == 2
+    for each in (store, other):
+        assert await texts(each, CORE) == []
+        assert await everything(each) == []
+        assert await each.known(VAULT, [b"a" * 16, b"s" * 16]) == {}
+        assert await each.embedder(VAULT) is None
+        assert [vault async for vault in each.vaults()] == []
+    assert await store.destroy(VAULT) == 0
+
+
+async def test_a_destroyed_vault_may_be_written_anew_by_anyone(
+    store: VaultStore, other: VaultStore
+) -> None:
+    for number in range(3):
+        await put(store, turn(f"{number} one"))
+        await put(other, turn(f"{number} two"))
+        for each in (store, other):
+            assert await texts(each, CORE) == [f"{number} one", f"{number} two"]
+        assert await (store, other)[number % 2].destroy(VAULT) == 2

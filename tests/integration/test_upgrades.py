@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from memrouter.domain import AccountId, KeyId, Scope
+from memrouter.domain import AccountId, Analysis, KeyId, Scope
 from memrouter.memory import analysis
-from memrouter.ports import Analysis
 from memrouter.secrets import Sealer
 from memrouter.store.sqlite.directory import SqliteDirectory
 from memrouter.store.sqlite.vaults import SqliteVaultStore

@@ -58,6 +58,12 @@ TEACHES: dict[str, tuple[str, ...]] = {
     "import": ("FILE", "JSONL", "content", "skipped", "--key"),
     "export": ("FILE", "JSONL", "--session"),
     "search": ("QUERY", "best first", "--limit"),
+    "vaults": ("encrypt", "decrypt", "delete"),
+    "vaults encrypt": ("MEMROUTER_ENCRYPT_VAULTS", "lost nothing"),
+    "vaults decrypt": ("server stopped", "lost nothing"),
+    "vaults delete": ("--key", "--user", "--yes"),
+    "secrets": ("rotate",),
+    "secrets rotate": ("new,old", "restart"),
 }
 
 

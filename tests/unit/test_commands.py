@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from memrouter import offline
+from memrouter import custody, offline
 from memrouter.cli import cli
 
 TYPED: dict[str, tuple[list[str], str, dict[str, Any]]] = {
@@ -34,6 +35,51 @@ TYPED: dict[str, tuple[list[str], str, dict[str, Any]]] = {
         {"limit": 3, "query": "x"},
     ),
 }
+CUSTODY: dict[str, tuple[list[str], str, dict[str, Any], Any]] = {
+    "vaults encrypt": (["vaults", "encrypt"], "convert", {"encrypt": True}, True),
+    "vaults decrypt": (["vaults", "decrypt"], "convert", {"encrypt": False}, True),
+    "vaults delete": (
+        ["vaults", "delete", "--key", "k", "--user", "ann", "--yes"],
+        "delete_vault",
+        {"key": "k", "user": "ann"},
+        3,
+    ),
+    "secrets rotate": (["secrets", "rotate"], "rotate", {}, (2, 1)),
+}
+
+
+@pytest.mark.parametrize(("typed", "called", "given", "answer"), CUSTODY.values(), ids=CUSTODY)
+def test_what_is_typed_of_a_data_folder_is_handed_on(
+    typed: list[str],
+    called: str,
+    given: dict[str, Any],
+    answer: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def take(*values: Any, **named: Any) -> Any:
+        calls.append({**inspect.signature(real).bind(*values, **named).arguments})
+        return answer
+
+    real = getattr(custody, called)
+    monkeypatch.setattr(custody, called, take)
+    done = CliRunner().invoke(cli, ["--data-dir", str(tmp_path), *typed])
+    assert (done.exit_code, done.exception) == (0, None)
+    (call,) = calls
+    assert {name: call[name] for name in given} == given
+
+
+def test_a_vault_is_deleted_only_after_a_yes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(custody, "delete_vault", None)
+    typed = ["--data-dir", str(tmp_path), "vaults", "delete", "--key", "k"]
+    done = CliRunner().invoke(cli, typed, input="n\n")
+    assert done.exit_code == 1
+
+
 NAMES = {
     "store_file": ("config", "key", "user", "session", "file", "console"),
     "write_file": ("config", "key", "user", "session", "file"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from memrouter.errors import ConfigError
-from memrouter.secrets import SealBroken, Sealer, masked
+from memrouter.secrets import VAULT_KEYS, SealBroken, Sealer, masked
 
 OLD = "an old secret of some length"
 NEW = "a new secret of some length"
@@ -59,3 +59,8 @@ def test_weak_secrets(secret: str) -> None:
 def test_masked() -> None:
     assert masked("sk-proj-0123456789") == "sk-pr…6789"
     assert masked("short") == "…"
+
+
+def test_what_is_sealed_for_one_purpose_cannot_be_opened_for_another() -> None:
+    with pytest.raises(SealBroken):
+        Sealer(NEW, VAULT_KEYS).open(Sealer(NEW).seal("sk-x"))

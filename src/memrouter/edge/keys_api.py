@@ -134,8 +134,7 @@ class KeysApi:
         record = await self._revoked(caller, request)
         deleted = 0
         if with_memory:
-            deleted = await self._store.clear(record.vault, None)
-            await self._store.reset(record.vault)
+            deleted = await self._store.destroy(record.vault)
         return bodies.answer(
             DeletedKey(
                 id=record.id,

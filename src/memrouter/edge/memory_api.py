@@ -157,9 +157,10 @@ class MemoryApi:
         to = await access.to_vault(self._parts, request)
         named = ("x-session-id", *self._parts.callers.session_headers(to.caller))
         session, reset = _to_clear(to, {*named, "session_id"})
-        deleted = await self._store.clear(to.scope.vault, session)
         if reset:
-            await self._store.reset(to.scope.vault)
+            deleted = await self._store.destroy(to.scope.vault)
+        else:
+            deleted = await self._store.clear(to.scope.vault, session)
             if to.asked.embedding:
                 await self._parts.embeddings.choose(to.scope.vault, to.asked.embedding)
         return bodies.answer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -161,6 +161,10 @@ class MemoryDirectory:
 
     async def delete_provider_key(self, account: AccountId, provider: str) -> bool:
         return self._sealed.pop((account, provider), None) is not None
+
+    async def reseal(self, again: Callable[[bytes], bytes]) -> int:
+        self._sealed = {where: again(sealed) for where, sealed in self._sealed.items()}
+        return len(self._sealed)
 
     async def add_usage(self, rows: Sequence[UsageRow]) -> None:
         for row in rows:

@@ -265,6 +265,11 @@ class MemoryVaultStore:
             held.blocks.clear()
         return count
 
+    async def destroy(self, vault: VaultId) -> int:
+        count = await self.clear(vault, None)
+        self._vaults.pop(vault, None)
+        return count
+
     async def embedder(self, vault: VaultId) -> str | None:
         return self._at(vault).embedder or None
 

@@ -93,6 +93,8 @@ INSERT INTO provider_key (account, provider, sealed) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET sealed = excluded.sealed
 -- name: provider_keys
 SELECT provider, sealed FROM provider_key WHERE account = ?
+-- name: all_provider_keys
+SELECT account, provider, sealed FROM provider_key
 -- name: delete_provider_key
 DELETE FROM provider_key WHERE account = ? AND provider = ?
 -- name: get_setting

@@ -81,7 +81,8 @@ COMMIT
 ROLLBACK
 
 -- name: new_meta
-INSERT INTO meta (one, vault, analysis) VALUES (1, ?, ?)
+-- Any epoch: what a cache holds of a vault that was removed must not pass for this one's.
+INSERT INTO meta (one, vault, analysis, epoch) VALUES (1, ?, ?, abs(random() % 1000000000000))
 -- name: analysis
 SELECT analysis FROM meta
 -- name: set_analysis

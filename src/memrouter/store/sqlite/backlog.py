@@ -11,6 +11,7 @@ from pathlib import Path
 
 from memrouter.domain import VaultId
 from memrouter.store.sqlite.database import Database, mapped
+from memrouter.store.sqlite.files import Files
 from memrouter.store.statements import statements
 
 _MANY = 1_000
@@ -23,9 +24,10 @@ class Marks:
     marks of vaults that are done are taken away together, now and then and at the end.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, files: Files) -> None:
         """Opens nothing yet."""
-        self._folder = folder
+        self._files = files
+        self._folder = folder = files.folder
         self._running = folder / "run"
         self._owner = f"{os.getpid()}-{secrets.token_hex(8)}"
         self._lock: int | None = None
@@ -86,7 +88,7 @@ class Marks:
 
     def _database(self) -> Database:
         if self._opened is None:
-            self._opened = Database(self._folder / "backlog.db", statements("backlog"))
+            self._opened = self._files.open(self._folder / "backlog.db", statements("backlog"))
             with mapped(self._running):
                 self._running.mkdir(mode=0o700, exist_ok=True)
                 self._lock = _locked(self._running / f"{self._owner}.lock", create=True)

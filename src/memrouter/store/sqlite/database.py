@@ -41,7 +41,7 @@ class Database:
         """Open a file, make it if need be, and bring it to the newest schema.
 
         sql    its statements by name; schema_1, schema_2 … bring it to these versions
-        key    what it is encrypted with; None for plain files
+        key    what it is encrypted with, 32 bytes; None for plain files
         first  statements that fill a new file
         raises StoreError and its subclasses
         """
@@ -50,9 +50,9 @@ class Database:
         with mapped(path):
             self._db = _connected(path, statement_cache)
             try:
+                self._inode = path.stat().st_ino
                 self._db.set_busy_timeout(_BUSY_MS)
-                if key is not None:
-                    self._db.pragma("hexkey", key.hex())
+                unlock(self._db, key)
                 for pragma in _PRAGMAS:
                     self._db.execute(pragma).fetchall()
                 self._db.execute(f"PRAGMA cache_size = -{cache_kb}")
@@ -79,15 +79,26 @@ class Database:
         with mapped(self.path):
             self._db.executemany(self._sql[name], rows)
 
+    def replaced(self) -> bool:
+        """Whether the file was removed, or another stands in its place: this one is nobody's."""
+        try:
+            return os.stat(self.path).st_ino != self._inode  # noqa: PTH116 - a third of the time
+        except FileNotFoundError:
+            return True
+
     def changed(self) -> int:
         """Rows that the last statement changed."""
         return self._db.changes()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything within is committed together, or nothing."""
+        """Everything within is committed together, or nothing.
+
+        Raises Replaced, and nothing is done, if the file is no more what stands in its place.
+        """
         self.one("begin")
         try:
+            self._check_in_place()
             yield
             self.one("commit")
         except BaseException:
@@ -111,6 +122,8 @@ class Database:
         """Overwrite what was deleted in the write-ahead log, too; free its place with `vacuum`."""
         with mapped(self.path):
             if vacuum:
+                # What was deleted is overwritten in the file before its place is given up.
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 self._db.execute("VACUUM")
             for _ in range(_CHECKPOINTS):
                 busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
@@ -121,6 +134,10 @@ class Database:
     def close(self) -> None:
         with mapped(self.path):
             self._db.close()
+
+    def _check_in_place(self) -> None:
+        if self.replaced():
+            raise Replaced(f"{self.path.name} was removed", "Open it again")
 
     def _migrate(self, first: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
         newest = sum(1 for name in self._sql if name.startswith("schema_"))
@@ -159,12 +176,27 @@ class Database:
                 return
 
 
+class Replaced(StoreError):
+    """The file was removed, or another was put in its place, since it was opened."""
+
+
+def unlock(connection: apsw.Connection, key: bytes | None) -> None:
+    """Say what a file is encrypted with, before anything is read of it.
+
+    AEGIS-256 authenticates every page and costs next to nothing (docs/decisions/0107). The key is
+    random: it is used as it is, without the many rounds that a password needs.
+    """
+    if key is not None:
+        connection.pragma("cipher", "aegis")
+        connection.pragma("key", f"raw:{key.hex()}")
+
+
 _connecting = threading.Lock()
 
 
 def _connected(path: Path, statement_cache: int) -> apsw.Connection:
     """Open a file that only its owner may read, made if need be."""
-    _make_folder(path.parent)
+    make_folder(path.parent)
     # Closing a handle drops the locks that this process has on the file: nobody may get one
     # between the two steps, and a file that is there is not touched.
     with _connecting:
@@ -173,11 +205,11 @@ def _connected(path: Path, statement_cache: int) -> apsw.Connection:
         return apsw.Connection(str(path), statementcachesize=statement_cache)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """Make a folder for its owner only, and its name as durable as what will be in it."""
     if folder.is_dir():
         return
-    _make_folder(folder.parent)
+    make_folder(folder.parent)
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     above = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

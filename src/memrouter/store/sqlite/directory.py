@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from memrouter.domain import AccountId, KeyId, KeyRecord, VaultId
 from memrouter.ports import UsageRow
 from memrouter.store.sqlite.database import Database
+from memrouter.store.sqlite.files import Files
 from memrouter.store.sqlite.vault import millis, moment, storable
 from memrouter.store.statements import statements
 
@@ -25,12 +26,13 @@ _CACHED_KEYS = 10_000
 class SqliteDirectory:
     """See ports.Directory. Used by one event loop; other processes may use the same folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: Files | None = None) -> None:
         """Open the directory in this data folder. Raises StoreError."""
+        self._files = files = files or Files(folder)
         path, sql = folder / "directory.db", statements("directory")
-        self._writer = Database(path, sql, cache_kb=4_096)
-        self._reader = Database(path, sql, cache_kb=4_096)
-        self._usage = Database(folder / "usage.db", statements("usage"))
+        self._writer = files.open(path, sql, cache_kb=4_096)
+        self._reader = files.open(path, sql, cache_kb=4_096)
+        self._usage = files.open(folder / "usage.db", statements("usage"))
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="directory")
         self._version = -1
         self._keys: dict[bytes, KeyRecord] = {}
@@ -202,6 +204,18 @@ class SqliteDirectory:
         self._pool.shutdown()
         for database in (self._reader, self._writer, self._usage):
             database.close()
+        self._files.close()
+
+    async def reseal(self, again: Callable[[bytes], bytes]) -> int:
+        def work(db: Database) -> int:
+            rows = db.all("all_provider_keys")
+            for account, provider, sealed in rows:
+                db.one("set_provider_key", account, provider, again(sealed))
+            return len(rows)
+
+        count = await self._change(work)
+        await self._in_thread(self._writer.shrink)
+        return count
 
     def _refresh(self) -> None:
         """Forget what is cached if any process wrote since: a revoked key is dead at once."""

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from memrouter.domain import VaultId
 from memrouter.errors import StoreError, VaultCorrupted
-from memrouter.store.sqlite.database import Database
+from memrouter.store.sqlite.database import Database, Replaced
+from memrouter.store.sqlite.files import Files
 from memrouter.store.statements import statements
 
 T = TypeVar("T")
@@ -61,7 +62,7 @@ class OpenVaults:
 
     def __init__(
         self,
-        folder: Path,
+        files: Files,
         *,
         limit: int,
         threads: int,
@@ -70,7 +71,7 @@ class OpenVaults:
     ) -> None:
         """Opens nothing yet.
 
-        folder   where the vaults lie, as `ab/abcdef….db`
+        files    opens them; they lie in `vaults/ab/abcdef….db` of its folder
         limit    vaults open at once; more only while that many are in use, fewer if the system
                  allows this process fewer files
         threads  for reading; as many again for writing, so that no read waits for a commit
@@ -79,7 +80,8 @@ class OpenVaults:
         """
         self._analysis = analysis
         self._on_outdated = on_outdated
-        self._folder = folder
+        self._files = files
+        self._folder = files.folder / "vaults"
         self._limit = max(1, min(limit, _affordable()))
         self._readers = ThreadPoolExecutor(threads, thread_name_prefix="store-read")
         self._writers = ThreadPoolExecutor(threads, thread_name_prefix="store-write")
@@ -97,6 +99,8 @@ class OpenVaults:
         """Run `work` on the vault's reader; None, and no file made, if it was never written."""
 
         def run(entry: _Open) -> T | None:
+            if entry.reader is not None and entry.reader.replaced():
+                entry.close_reader()
             if entry.reader is None:
                 if not self.path(vault).exists():
                     return None
@@ -119,6 +123,8 @@ class OpenVaults:
         if entry is None or entry.reader is None or entry.reading.locked() or self._closed:
             return None
         self._open.move_to_end(vault)
+        if entry.reader.replaced():
+            return None
         try:
             return work(entry.reader)
         except VaultCorrupted:
@@ -133,11 +139,24 @@ class OpenVaults:
                 entry.writer = self._opened(vault, _WRITE_CACHE_KB, entry)
             try:
                 return work(entry.writer)
+            except Replaced:  # before anything was done
+                entry.close_writer()
+                entry.writer = self._opened(vault, _WRITE_CACHE_KB, entry)
+                return work(entry.writer)
             except VaultCorrupted:
                 entry.close_writer()
                 raise
 
         return await self._run(vault, self._writers, run)
+
+    async def destroy(self, vault: VaultId) -> None:
+        """Remove a vault's file, and its key before. Others who have it open see that it went."""
+
+        def run(entry: _Open) -> None:
+            entry.close_writer()
+            self._files.destroy(self.path(vault))
+
+        await self._run(vault, self._writers, run)
 
     async def elsewhere(self, work: Callable[[], T]) -> T:
         """Run `work`, which is not about one vault, off the event loop."""
@@ -156,6 +175,7 @@ class OpenVaults:
         ended = await asyncio.gather(*closing, return_exceptions=True)
         self._readers.shutdown()
         self._writers.shutdown()
+        self._files.close()
         for failed in ended:
             if isinstance(failed, BaseException):
                 raise failed
@@ -224,7 +244,7 @@ class OpenVaults:
     def opened(self, vault: VaultId, cache_kb: int = _READ_CACHE_KB) -> Database:
         """A connection of the caller's own; the file is made if need be. Blocking."""
         path, first = self.path(vault), [("new_meta", (vault, self._analysis))]
-        database = Database(path, statements("vault"), first=first, cache_kb=cache_kb)
+        database = self._files.open(path, statements("vault"), first=first, cache_kb=cache_kb)
         row = database.one("vault_id")
         if row is None or row[0] != vault:
             database.close()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from memrouter.ports import Analysis
+from memrouter.domain import Analysis
 from memrouter.store.sqlite import segments as packing
 from memrouter.store.sqlite.database import Database
 from memrouter.store.sqlite.segments import Segment

@@ -9,14 +9,25 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from memrouter.domain import Block, Chunk, Memory, NewTurn, Scope, VaultId, VaultStats, Vectors
+from memrouter.domain import (
+    Analysis,
+    Block,
+    Chunk,
+    Memory,
+    NewTurn,
+    Scope,
+    VaultId,
+    VaultStats,
+    Vectors,
+)
 from memrouter.errors import StoreError
 from memrouter.ops.logs import logger
-from memrouter.ports import Analysis, Pending, Place, Ready, Signals, Stored
+from memrouter.ports import Pending, Place, Ready, Signals, Stored
 from memrouter.store.sqlite import reindexing, writing
 from memrouter.store.sqlite import vault as file
 from memrouter.store.sqlite.backlog import Marks
 from memrouter.store.sqlite.database import Database, mapped
+from memrouter.store.sqlite.files import Files
 from memrouter.store.sqlite.pool import OpenVaults
 from memrouter.store.sqlite.signals import SignalCache, View, build
 
@@ -36,6 +47,7 @@ class SqliteVaultStore:
         self,
         folder: Path,
         *,
+        files: Files | None = None,
         open_vaults: int = 256,
         threads: int = 4,
         cache_bytes: int = 128 << 20,
@@ -44,22 +56,24 @@ class SqliteVaultStore:
         """Opens nothing yet.
 
         folder       data folder; vaults lie in `vaults/ab/abcdef….db` under it
+        files        opens its files; None if none is encrypted or shall be
         open_vaults  vaults held open at once; more only while that many are in use
         cache_bytes  for the signals of recently used vaults
         analysis     makes terms anew that other rules made, after a vault was opened
         """
+        files = files or Files(folder)
         self._folder = folder / "vaults"
         self._analysis = analysis
         self._renewing: dict[VaultId, asyncio.Task[None]] = {}
         self._vaults = OpenVaults(
-            self._folder,
+            files,
             limit=open_vaults,
             threads=threads,
             analysis=analysis.version if analysis else 0,
             on_outdated=self._renew,
         )
         self._cache = SignalCache(cache_bytes)
-        self._marks = Marks(folder)
+        self._marks = Marks(files)
 
     # --- recall ---
 
@@ -204,6 +218,14 @@ class SqliteVaultStore:
             return 0
         named = None if session is None else file.storable(session)
         return await self._vaults.write(vault, lambda db: writing.clear(db, named))
+
+    async def destroy(self, vault: VaultId) -> int:
+        if not self._vaults.path(vault).exists():
+            return 0
+        # Rows first: in the free space of the file system, too, no plain text is left.
+        deleted = await self.clear(vault, None)
+        await self._vaults.destroy(vault)
+        return deleted
 
     async def warm(self, vault: VaultId) -> int:
         view = View(vault, "", core=True)

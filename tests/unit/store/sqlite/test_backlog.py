@@ -9,6 +9,7 @@ import pytest
 from memrouter.domain import VaultId
 from memrouter.store.sqlite import backlog
 from memrouter.store.sqlite.backlog import Marks
+from memrouter.store.sqlite.files import Files
 
 A, B, C = VaultId("a"), VaultId("b"), VaultId("c")
 
@@ -17,7 +18,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from memrouter.store.sqlite.backlog import Marks
-marks = Marks(Path(sys.argv[1]))
+from memrouter.store.sqlite.files import Files
+marks = Marks(Files(Path(sys.argv[1])))
 marks.add("a")
 marks.add("b")
 marks.done("b")
@@ -26,12 +28,12 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_opens_nothing_before_the_first_mark(tmp_path: Path) -> None:
-    Marks(tmp_path).close()
+    Marks(Files(tmp_path)).close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_done_is_taken_away_at_the_end(tmp_path: Path) -> None:
-    marks = Marks(tmp_path)
+    marks = Marks(Files(tmp_path))
     for vault in (A, B):
         marks.add(vault)
     marks.done(A)
@@ -40,35 +42,35 @@ def test_what_is_done_is_taken_away_at_the_end(tmp_path: Path) -> None:
     marks.done(A)
     marks.done(C)
     marks.close()
-    later = Marks(tmp_path)
+    later = Marks(Files(tmp_path))
     assert later.orphans() == [B]
     later.done(B)
     later.close()
-    last = Marks(tmp_path)
+    last = Marks(Files(tmp_path))
     assert last.orphans() == []
     last.close()
     assert not list((tmp_path / "run").iterdir())
 
 
 def test_work_that_came_after_it_was_done_keeps_its_mark(tmp_path: Path) -> None:
-    marks = Marks(tmp_path)
+    marks = Marks(Files(tmp_path))
     marks.add(A)
     marks.done(A)
     marks.add(A)
     assert marks.holds(A)
     marks.close()
-    later = Marks(tmp_path)
+    later = Marks(Files(tmp_path))
     assert later.orphans() == [A]
     later.close()
 
 
 def test_marks_are_taken_away_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backlog, "_MANY", 3)
-    marks = Marks(tmp_path)
+    marks = Marks(Files(tmp_path))
     for vault in (A, B, C):
         marks.add(vault)
         marks.done(vault)
-    other = Marks(tmp_path)
+    other = Marks(Files(tmp_path))
     assert marks._database().all("marked", marks._owner) == []
     marks.close()
     other.close()
@@ -78,7 +80,7 @@ def test_a_process_that_was_killed_leaves_its_marks_to_the_next(tmp_path: Path) 
     source = str(Path(__file__).parents[4] / "src")
     done = subprocess.run([sys.executable, "-c", DIE, str(tmp_path), source], check=False)
     assert done.returncode == -9
-    marks, other = Marks(tmp_path), Marks(tmp_path)
+    marks, other = Marks(Files(tmp_path)), Marks(Files(tmp_path))
     assert marks.orphans() == [A, B]  # one too many, never one too few
     assert other.orphans() == []  # they are the first one's now, which lives
     marks.close()
@@ -87,7 +89,7 @@ def test_a_process_that_was_killed_leaves_its_marks_to_the_next(tmp_path: Path) 
 
 
 def test_marks_of_a_process_that_lives_are_its_own(tmp_path: Path) -> None:
-    one, two = Marks(tmp_path), Marks(tmp_path)
+    one, two = Marks(Files(tmp_path)), Marks(Files(tmp_path))
     one.add(A)
     two.add(B)
     assert (one.orphans(), two.orphans()) == ([A], [B])
@@ -97,7 +99,7 @@ def test_marks_of_a_process_that_lives_are_its_own(tmp_path: Path) -> None:
 
 
 def test_a_probe_leaves_nothing(tmp_path: Path) -> None:
-    marks = Marks(tmp_path)
+    marks = Marks(Files(tmp_path))
     marks.probe()
     assert marks.orphans() == []
     marks.close()

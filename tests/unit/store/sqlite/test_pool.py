@@ -11,6 +11,7 @@ import pytest
 from memrouter.domain import VaultId
 from memrouter.errors import StoreError, VaultCorrupted
 from memrouter.store.sqlite.database import Database
+from memrouter.store.sqlite.files import Files
 from memrouter.store.sqlite.pool import OpenVaults
 
 A, B = VaultId("aa01"), VaultId("bb01")
@@ -18,7 +19,7 @@ A, B = VaultId("aa01"), VaultId("bb01")
 
 @pytest.fixture
 async def vaults(tmp_path: Path) -> AsyncIterator[OpenVaults]:
-    opened = OpenVaults(tmp_path, limit=2, threads=2)
+    opened = OpenVaults(Files(tmp_path), limit=2, threads=2)
     yield opened
     await opened.close()
 
@@ -42,7 +43,7 @@ async def test_a_read_makes_no_file(vaults: OpenVaults, tmp_path: Path) -> None:
     assert listed(tmp_path) == []
     await vaults.write(A, touch)
     assert await vaults.read(A, revision) == 1
-    assert vaults.path(A) == tmp_path / "aa" / "aa01.db"
+    assert vaults.path(A) == tmp_path / "vaults" / "aa" / "aa01.db"
 
 
 BAD = ["", "..", "../x", "a/b", "a\0b", ".a", "a.b", "é", "a" * 129, "-a"]
@@ -140,7 +141,7 @@ async def test_who_gives_up_waiting_takes_nothing(vaults: OpenVaults) -> None:
 
 
 async def test_closing_waits_for_what_runs_and_refuses_what_comes(tmp_path: Path) -> None:
-    vaults = OpenVaults(tmp_path, limit=2, threads=2)
+    vaults = OpenVaults(Files(tmp_path), limit=2, threads=2)
     go = threading.Event()
 
     def slow(db: Database) -> None:
@@ -165,7 +166,7 @@ async def test_the_file_of_another_vault_is_refused(vaults: OpenVaults, tmp_path
     await vaults.close()
     vaults.path(B).parent.mkdir()
     vaults.path(A).rename(vaults.path(B))
-    again = OpenVaults(tmp_path, limit=2, threads=1)
+    again = OpenVaults(Files(tmp_path), limit=2, threads=1)
     with pytest.raises(VaultCorrupted, match=r"bb01\.db is not the vault it is named for"):
         await again.read(B, revision)
     await again.close()
@@ -179,7 +180,7 @@ async def test_damage_stays_with_its_vault_and_ends_with_it(
     await vaults.close()
     good = vaults.path(A).read_bytes()
     vaults.path(A).write_bytes(b"garbage " * 1_000)
-    again = OpenVaults(tmp_path, limit=9, threads=1)
+    again = OpenVaults(Files(tmp_path), limit=9, threads=1)
     for _ in range(2):
         with pytest.raises(VaultCorrupted):
             await again.read(A, revision)
@@ -195,8 +196,8 @@ def test_no_more_files_are_opened_than_the_system_allows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 4_096))
-    assert OpenVaults(tmp_path, limit=10_000, threads=1)._limit == 128
-    assert OpenVaults(tmp_path, limit=10, threads=1)._limit == 10
+    assert OpenVaults(Files(tmp_path), limit=10_000, threads=1)._limit == 128
+    assert OpenVaults(Files(tmp_path), limit=10, threads=1)._limit == 10
 
 
 async def test_quick_reads_run_at_once_where_the_reader_is_open_and_idle(

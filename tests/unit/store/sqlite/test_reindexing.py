@@ -4,8 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-from memrouter.domain import NewTurn, Piece, Scope, VaultId
-from memrouter.ports import Analysis
+from memrouter.domain import Analysis, NewTurn, Piece, Scope, VaultId
 from memrouter.store.sqlite import reindexing
 from memrouter.store.sqlite.database import Database
 from memrouter.store.sqlite.vaults import SqliteVaultStore

@@ -1,0 +1,116 @@
+"""What an operator does with a whole data folder from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from memrouter import app, offline, start
+from memrouter.config import Config
+from memrouter.errors import Conflict, MemrouterError
+from memrouter.secrets import Sealer
+from memrouter.store.sqlite.files import kind
+
+_OTHERS = ("directory.db", "usage.db", "backlog.db")
+
+
+def convert(config: Config, console: Console, *, encrypt: bool) -> bool:
+    """Encrypt or decrypt every file; whether all are so now."""
+    if config.encrypt_vaults and not encrypt:
+        raise Conflict(
+            "MEMROUTER_ENCRYPT_VAULTS is on: what is decrypted would be encrypted when it is used",
+            "Set it to false, restart the server, then decrypt",
+        )
+    folder = start.data_folder(config)
+    files = app.open_files(config, folder)
+    converted, failed = 0, []
+    with progress(console) as shown:
+        paths = list(files_of(folder))
+        task = shown.add_task("Encrypting" if encrypt else "Decrypting", total=len(paths))
+        for path in paths:
+            try:
+                converted += files.convert(path, encrypt=encrypt)
+            except MemrouterError as e:
+                failed.append(f"{path.name}: {e}")
+            shown.advance(task)
+    files.close()
+    tell(console, failed)
+    what = "Encrypted" if encrypt else "Decrypted"
+    console.print(f"{what} {converted:,} files; {len(paths) - converted - len(failed):,} were")
+    if failed:
+        console.print("Files in use are converted with the server stopped: run this again then")
+    elif encrypt and not config.encrypt_vaults:
+        console.print("New vaults will be plain: set MEMROUTER_ENCRYPT_VAULTS=true")
+    return not failed
+
+
+def delete_vault(config: Config, key: str, user: str) -> int:
+    """Delete the vault of a key or user, its key before its file; return the memories deleted."""
+
+    async def delete(opened: offline.Opened) -> int:
+        return await opened.parts.store.destroy(opened.scope.vault)
+
+    return offline.with_vault(config, key, user, "", delete)
+
+
+def rotate(config: Config) -> tuple[int, int]:
+    """Seal everything anew under the first SECRET_KEY; return how many keys of files, of providers.
+
+    Raises VaultLocked or SealBroken if one of them was sealed under a secret that is not given.
+    """
+    folder = start.data_folder(config)
+    sealer = Sealer(start.secret_key(config, folder))
+    files = app.open_files(config, folder)
+
+    async def providers() -> int:
+        directory = app.open_directory(config)
+        try:
+            return await directory.reseal(sealer.reseal)
+        finally:
+            await directory.close()
+
+    try:
+        wrapped = files.keyring.rewrap()
+    finally:
+        files.close()
+    return wrapped, asyncio.run(providers())
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """Every file of a data folder that may be encrypted."""
+    yield from sorted((folder / "vaults").glob("*/*.db"))
+    yield from (folder / name for name in _OTHERS if (folder / name).exists())
+
+
+def kinds(folder: Path) -> dict[str, int]:
+    """How many files are plain, and how many encrypted."""
+    count = {"plain": 0, "encrypted": 0, "new": 0}
+    for path in files_of(folder):
+        count[kind(path)] += 1
+    return count
+
+
+def progress(console: Console) -> Progress:
+    """A bar with numbers, gone when it is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+
+
+def shower(shown: Progress, what: str) -> Callable[[int, int], None]:
+    """What tells a bar how many are done, of how many."""
+    task = shown.add_task(what, total=None)
+
+    def show(done: int, total: int) -> None:
+        shown.update(task, completed=done, total=total)
+
+    return show
+
+
+def tell(console: Console, failed: list[str]) -> None:
+    """Show what failed, a line each."""
+    for line in failed:
+        console.print(line, markup=False, highlight=False)
