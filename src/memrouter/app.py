@@ -46,6 +46,7 @@ from memrouter.memory.engine import Memory
 from memrouter.memory.finder import Finder
 from memrouter.memory.forgive import attempt
 from memrouter.memory.historian import Historian
+from memrouter.memory.retention import Retention
 from memrouter.memory.settings import MemorySettings
 from memrouter.ops import logs
 from memrouter.ops.metrics import Metrics
@@ -272,7 +273,10 @@ def create_with(parts: Parts) -> Edge:
         on_used=meter.add,
     )
     catalog = Catalog(parts.upstream, parts.clock)
-    life = _Life(parts, delivery, backlog, meter, catalog)
+    retention = Retention(
+        parts.store, parts.clock, config.retention_days, on_expired=metrics.expired.inc
+    )
+    life = _Life(parts, delivery, backlog, meter, catalog, retention)
     routes = [
         *OpsApi(parts.store, parts.embedder, backlog, metrics, lambda: life.stopping).routes(),
         *_account_routes(parts, provider_keys, meter, catalog),
@@ -325,7 +329,9 @@ class _Life:
         backlog: Backlog,
         meter: Meter,
         catalog: Catalog,
+        retention: Retention,
     ) -> None:
+        self._retention = retention
         self._parts = parts
         self._delivery = delivery
         self._backlog = backlog
@@ -340,6 +346,7 @@ class _Life:
         await attempt(lambda: self._parts.embedder.query("What was said?", {}), _WARM_S, "warm up")
         _settle_down()
         working = asyncio.create_task(self._backlog.run())
+        forgetting = asyncio.create_task(self._retention.run())
         counting = asyncio.create_task(self._meter.run())
         try:
             yield
@@ -347,7 +354,8 @@ class _Life:
             self.stopping = True
             await self._delivery.drain(max(1.0, self._parts.config.stop_timeout_s))
             working.cancel()
+            forgetting.cancel()
             self._meter.stop()
             await self._catalog.close()
-            await asyncio.gather(working, counting, return_exceptions=True)
+            await asyncio.gather(working, forgetting, counting, return_exceptions=True)
             await self._parts.close()

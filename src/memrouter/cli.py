@@ -93,13 +93,21 @@ def demo() -> None:
 
 
 @cli.command()
+@click.option("--deep", is_flag=True, help="Check every vault instead, each row of it.")
+@click.option("--repair", is_flag=True, help="With --deep: make anew what the texts give.")
 @click.pass_obj
-def doctor(config: Callable[[], Config]) -> None:
+def doctor(config: Callable[[], Config], deep: bool, repair: bool) -> None:
     """Check that everything is in place; say what to do where it is not.
 
     The store, the embedder and its speed, each configured provider and its key, and a whole
     request through a server started for it. Ends with status 1 if anything is wrong.
     """
+    if deep or repair:
+        from memrouter.custody import examine_deeply  # noqa: PLC0415
+
+        if not examine_deeply(config(), Console(), repair=repair):
+            raise SystemExit(1)
+        return
     from memrouter.doctor import examine  # noqa: PLC0415
 
     if not asyncio.run(examine(config(), Console())):

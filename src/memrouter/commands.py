@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import click
@@ -124,6 +125,38 @@ def delete(config: Callable[[], Config], key: str, user: str) -> None:
     click.echo(f"Deleted {delete_vault(config(), key, user):,} memories and their vault")
 
 
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.pass_obj
+def backup(config: Callable[[], Config], folder: Path) -> None:
+    """Copy the data folder into FOLDER, while the server runs or not.
+
+    Run again, it goes on where it broke off, copies only what changed, and removes what was
+    deleted. Encrypted vaults stay encrypted; secret.key is not copied: keep it elsewhere.
+    """
+    from memrouter.custody import back_up  # noqa: PLC0415
+
+    if not back_up(config(), folder, Console(stderr=True)):
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.option("--vault", help="One vault of it, by its id: the name of its file.")
+@click.option("--force", is_flag=True, help="Overwrite what is there; take an unfinished backup.")
+@click.pass_obj
+def restore(config: Callable[[], Config], folder: Path, vault: str | None, force: bool) -> None:
+    """Put a backup from FOLDER into the data folder, checked file by file. Stop the server before.
+
+    Nothing is overwritten without --force. SECRET_KEY must be the one of the backup, or have it
+    behind a comma.
+    """
+    from memrouter.custody import put_back  # noqa: PLC0415
+
+    if not put_back(config(), folder, Console(stderr=True), vault=vault, force=force):
+        raise SystemExit(1)
+
+
 @click.group()
 def secrets() -> None:
     """Rotate SECRET_KEY."""
@@ -143,4 +176,4 @@ def rotate(config: Callable[[], Config]) -> None:
     click.echo(f"Sealed {wrapped:,} keys of files and {providers:,} keys of providers anew")
 
 
-COMMANDS = (import_, export, search, vaults, secrets)
+COMMANDS = (import_, export, search, backup, restore, vaults, secrets)

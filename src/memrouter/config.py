@@ -25,6 +25,7 @@ CONFIG_FILE = "memrouter.toml"
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+NotNegativeCount = Annotated[int, msgspec.Meta(ge=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Names = tuple[str, ...]
 
@@ -111,6 +112,7 @@ class Config(Section, frozen=True):
 
     recall_timeout_s: Positive = 0.25  # past this a request goes on without memory
     sticky_s: NotNegative = 3_600.0  # how long a provider's cache may be warm: blocks are replayed
+    retention_days: NotNegativeCount = 0  # older memories are deleted; 0 keeps all for ever
     chunk_tokens: Annotated[int, msgspec.Meta(ge=16)] = 300  # a stored turn is split at this size
     timezone: str = "UTC"  # of the times shown in context blocks
     density: Densities = Densities()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -11,8 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from memrouter import app, offline, start
 from memrouter.config import Config
+from memrouter.domain import Analysis
 from memrouter.errors import Conflict, MemrouterError
+from memrouter.memory import analysis
 from memrouter.secrets import Sealer
+from memrouter.store.sqlite import backlog, backups, checking
 from memrouter.store.sqlite.files import kind
 
 _OTHERS = ("directory.db", "usage.db", "backlog.db")
@@ -78,6 +83,97 @@ def rotate(config: Config) -> tuple[int, int]:
     finally:
         files.close()
     return wrapped, asyncio.run(providers())
+
+
+def back_up(config: Config, target: Path, console: Console) -> bool:
+    """Bring a backup up to date, whether a server runs or not; whether all files are in it."""
+    folder = start.data_folder(config)
+    files = app.open_files(config, folder)
+    try:
+        with progress(console) as shown:
+            made = datetime.now(UTC).isoformat(timespec="seconds")
+            report = backups.backup(files, target, made, shower(shown, "Backing up"))
+    finally:
+        files.close()
+    tell(console, [f"{name}: {why}" for name, why in report.failed])
+    console.print(
+        f"{report.copied:,} files copied, {report.unchanged:,} unchanged, {report.removed:,} gone"
+    )
+    if not config.secret_key:
+        console.print(
+            f"{start.SECRET_FILE} is not in it: keep a copy elsewhere, nothing else opens"
+        )
+        console.print("encrypted vaults and stored provider keys")
+    return not report.failed
+
+
+def put_back(
+    config: Config, source: Path, console: Console, *, vault: str | None, force: bool
+) -> bool:
+    """Restore a backup, or one vault of it, into the data folder; whether all of it is there.
+
+    Raises Conflict if a server uses the folder, or something would be overwritten unasked.
+    """
+    folder = start.data_folder(config)
+    if in_use(folder):
+        raise Conflict(f"A server uses {folder}", "Stop it, or restore into another folder")
+    files = app.open_files(config, folder)
+    try:
+        with (
+            tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as scratch,
+            progress(console) as shown,
+        ):
+            report = backups.restore(
+                source,
+                files,
+                Path(scratch),
+                only=vault,
+                force=force,
+                on_file=shower(shown, "Restoring"),
+            )
+    finally:
+        files.close()
+    tell(console, [f"{name}: {why}" for name, why in report.failed])
+    console.print(f"{report.copied:,} files restored and checked")
+    return not report.failed
+
+
+def examine_deeply(config: Config, console: Console, *, repair: bool) -> bool:
+    """Check every vault, say what to do where one is not right; whether all are."""
+    folder = start.data_folder(config)
+    files = app.open_files(config, folder)
+    rules = Analysis(version=analysis.VERSION, terms=analysis.index_terms)
+    bad = waiting = 0
+    try:
+        with progress(console) as shown:
+            paths = sorted((folder / "vaults").glob("*/*.db"))
+            task = shown.add_task("Checking", total=len(paths))
+            for path in paths:
+                found = checking.examine(files, path, rules)
+                if found and repair:
+                    mended, left = checking.repair(files, path, rules)
+                    waiting += mended
+                    tell(console, [f"{path.stem}: {line}: repaired" for line in found if not left])
+                    found = left
+                bad += bool(found)
+                tell(console, [f"{path.stem}: {line}" for line in found])
+                shown.advance(task)
+    finally:
+        files.close()
+    console.print(f"{len(paths) - bad:,} of {len(paths):,} vaults are whole")
+    if waiting:
+        console.print(f"{waiting:,} chunks get new vectors when the server starts")
+    if bad:
+        console.print(
+            "→ `memrouter doctor --deep --repair` makes anew what the texts give; what is"
+        )
+        console.print("  damaged comes from a backup: `memrouter restore DIR --vault ID --force`")
+    return not bad
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process has the vaults of a data folder open."""
+    return any(backlog.lives(path) for path in (folder / "run").glob("*.lock"))
 
 
 def files_of(folder: Path) -> Iterator[Path]:

@@ -265,6 +265,10 @@ class VaultStore(Protocol):
         """
         ...
 
+    async def expire(self, vault: VaultId, before: datetime) -> int:
+        """Delete, as `delete` does, the turns of before then; return how many."""
+        ...
+
     async def destroy(self, vault: VaultId) -> int:
         """Delete a vault itself, with all that is known of it; return the turns deleted.
 

@@ -58,6 +58,8 @@ TEACHES: dict[str, tuple[str, ...]] = {
     "import": ("FILE", "JSONL", "content", "skipped", "--key"),
     "export": ("FILE", "JSONL", "--session"),
     "search": ("QUERY", "best first", "--limit"),
+    "backup": ("FOLDER", "secret.key", "what changed"),
+    "restore": ("FOLDER", "--vault", "--force", "SECRET_KEY"),
     "vaults": ("encrypt", "decrypt", "delete"),
     "vaults encrypt": ("MEMROUTER_ENCRYPT_VAULTS", "lost nothing"),
     "vaults decrypt": ("server stopped", "lost nothing"),

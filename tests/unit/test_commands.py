@@ -44,6 +44,15 @@ CUSTODY: dict[str, tuple[list[str], str, dict[str, Any], Any]] = {
         {"key": "k", "user": "ann"},
         3,
     ),
+    "backup": (["backup", "there"], "back_up", {"target": Path("there")}, True),
+    "restore": (
+        ["restore", ".", "--vault", "5f", "--force"],
+        "put_back",
+        {"source": Path(), "vault": "5f", "force": True},
+        True,
+    ),
+    "doctor --deep": (["doctor", "--deep"], "examine_deeply", {"repair": False}, True),
+    "doctor --repair": (["doctor", "--repair"], "examine_deeply", {"repair": True}, True),
     "secrets rotate": (["secrets", "rotate"], "rotate", {}, (2, 1)),
 }
 

@@ -57,6 +57,9 @@ class Metrics:
         self.recalled = Counter("memrouter_recalled_memories", "Memories injected", registry=own)
         self.injected = Counter("memrouter_injected_tokens", "Tokens injected", registry=own)
         self.stored = Counter("memrouter_stored_turns", "Turns stored", registry=own)
+        self.expired = Counter(
+            "memrouter_expired_memories", "Memories deleted by age", registry=own
+        )
         self.embedded = Counter("memrouter_embedded_chunks", "Chunks embedded", registry=own)
         self.backlog = Gauge(
             "memrouter_backlog_vaults",

@@ -265,6 +265,12 @@ class MemoryVaultStore:
             held.blocks.clear()
         return count
 
+    async def expire(self, vault: VaultId, before: datetime) -> int:
+        held = self._at(vault)
+        gone = [memory.id for _, memory in held.kept() if memory.created < before]
+        held.drop(gone, tombstones=True)
+        return len(gone)
+
     async def destroy(self, vault: VaultId) -> int:
         count = await self.clear(vault, None)
         self._vaults.pop(vault, None)

@@ -263,3 +263,29 @@ DELETE FROM memory
 DELETE FROM segment
 -- name: clear_all_threads
 DELETE FROM thread WHERE id <> 0
+
+-- name: integrity
+PRAGMA integrity_check
+-- name: foreign_keys
+PRAGMA foreign_key_check
+-- name: reindex
+REINDEX
+-- name: places
+SELECT c.id, c.memory, m.session FROM chunk c JOIN memory m ON m.id = c.memory
+-- name: all_pending_ids
+SELECT chunk FROM pending
+-- name: segments_whole
+SELECT session, size, embedded, heads, terms, vectors FROM segment
+-- name: drop_all_segments
+DELETE FROM segment
+-- name: drop_orphans
+DELETE FROM chunk WHERE memory NOT IN (SELECT id FROM memory)
+-- name: drop_orphaned_pending
+DELETE FROM pending WHERE chunk NOT IN (SELECT id FROM chunk)
+-- name: sources
+SELECT c.id, c.memory, m.role, c.text, m.created_ms, m.session, m.conversation, m.digest
+FROM chunk c JOIN memory m ON m.id = c.memory ORDER BY c.id
+-- name: oldest
+SELECT min(created_ms) FROM memory WHERE text IS NOT NULL
+-- name: expired
+SELECT id FROM memory WHERE created_ms < ? AND text IS NOT NULL

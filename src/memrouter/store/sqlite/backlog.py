@@ -117,6 +117,16 @@ class Marks:
             os.close(lock)
 
 
+def lives(path: Path) -> bool:
+    """Whether the process whose lock file this is still runs."""
+    with mapped(path):
+        lock = _locked(path, create=False)
+        if lock is None:
+            return path.exists()
+        os.close(lock)
+        return False
+
+
 def _locked(path: Path, *, create: bool) -> int | None:
     """A descriptor with an exclusive lock on the file; None if it is not to be had."""
     flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)

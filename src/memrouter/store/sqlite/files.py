@@ -158,6 +158,29 @@ def rewrite(source: Path, target: Path, old: bytes | None, new: bytes | None) ->
         _put_in_place(fresh, target, wipe=old is None)
 
 
+def copied(source: Path, target: Path, old: bytes | None, new: bytes | None) -> None:
+    """Put a checked copy of a file that nobody writes in a place; the source stays as it is.
+
+    Raises StoreError if it is damaged.
+    """
+    fresh = target.with_name(target.name + ".new")
+    with alone(target), mapped(source):
+        fresh.unlink(missing_ok=True)
+        os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        connection = apsw.Connection(f"{_uri(source, old)}&immutable=1", flags=_URI)
+        try:
+            connection.execute("PRAGMA temp_store = MEMORY")
+            damage = connection.execute("PRAGMA integrity_check(1)").fetchall()[0][0]
+            if damage != "ok":
+                raise VaultCorrupted(f"{source.name} is damaged", "Use an older backup")
+            connection.execute("VACUUM INTO ?", (_uri(fresh, new),))
+        finally:
+            connection.close()
+        for end in ("-wal", "-shm", "-journal"):
+            target.with_name(target.name + end).unlink(missing_ok=True)
+        _put_in_place(fresh, target, wipe=kind(target) == "plain")
+
+
 def _uri(path: Path, key: bytes | None) -> str:
     quoted = str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     return (

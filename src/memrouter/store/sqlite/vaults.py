@@ -219,6 +219,12 @@ class SqliteVaultStore:
         named = None if session is None else file.storable(session)
         return await self._vaults.write(vault, lambda db: writing.clear(db, named))
 
+    async def expire(self, vault: VaultId, before: datetime) -> int:
+        row = await self._vaults.read(vault, lambda db: db.one("oldest"))
+        if row is None or row[0] is None or row[0] >= file.millis(before):
+            return 0
+        return await self._vaults.write(vault, lambda db: writing.expire(db, before))
+
     async def destroy(self, vault: VaultId) -> int:
         if not self._vaults.path(vault).exists():
             return 0

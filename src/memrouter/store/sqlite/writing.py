@@ -206,6 +206,20 @@ def delete(db: Database, id: int) -> bool:
     return True
 
 
+def expire(db: Database, before: datetime) -> int:
+    """See VaultStore.expire."""
+    with db.transaction():
+        ids = [row[0] for row in db.all("expired", millis(before))]
+        gone = {row[0] for id in ids for row in db.all("chunks_of", id)}
+        _drop_blocks_with(db, gone)
+        _drop_rows(db, gone)
+        for statement in ("delete_chunks_of", "forget_memory", "delete_memory"):
+            db.many(statement, [(id,) for id in ids])
+        db.one("next_epoch")
+    db.shrink()
+    return len(ids)
+
+
 def clear(db: Database, session: str | None) -> int:
     """See VaultStore.clear."""
     with db.transaction():
