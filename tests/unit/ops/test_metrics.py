@@ -20,6 +20,7 @@ NAMES = {
     "memrouter_injected_tokens": "counter",
     "memrouter_stored_turns": "counter",
     "memrouter_embedded_chunks": "counter",
+    "memrouter_expired_memories": "counter",
     "memrouter_backlog_vaults": "gauge",
     "memrouter_running_requests": "gauge",
 }
