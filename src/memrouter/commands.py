@@ -77,7 +77,7 @@ def search(
 
 @click.group()
 def vaults() -> None:
-    """Encrypt, decrypt and delete vaults."""
+    """Encrypt, decrypt, find and delete vaults."""
 
 
 @vaults.command()
@@ -106,6 +106,17 @@ def _convert(config: Callable[[], Config], *, encrypt: bool) -> None:
 
     if not convert(config(), Console(stderr=True), encrypt=encrypt):
         raise SystemExit(1)
+
+
+@vaults.command()
+@click.option("--user", default="", help="A user whom this account key has named.")
+@click.option("--key", required=True, help="A key's id as `memrouter keys list` shows it.")
+@click.pass_obj
+def find(config: Callable[[], Config], key: str, user: str) -> None:
+    """Show the id of the vault of a key or user: its file's name, and what `restore` asks for."""
+    from memrouter.custody import find_vault  # noqa: PLC0415
+
+    click.echo(find_vault(config(), key, user))
 
 
 @vaults.command()

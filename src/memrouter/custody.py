@@ -53,6 +53,15 @@ def convert(config: Config, console: Console, *, encrypt: bool) -> bool:
     return not failed
 
 
+def find_vault(config: Config, key: str, user: str) -> str:
+    """The id of the vault of a key or user."""
+
+    async def find(opened: offline.Opened) -> str:
+        return opened.scope.vault
+
+    return offline.with_vault(config, key, user, "", find)
+
+
 def delete_vault(config: Config, key: str, user: str) -> int:
     """Delete the vault of a key or user, its key before its file; return the memories deleted."""
 

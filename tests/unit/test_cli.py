@@ -63,6 +63,7 @@ TEACHES: dict[str, tuple[str, ...]] = {
     "vaults": ("encrypt", "decrypt", "delete"),
     "vaults encrypt": ("MEMROUTER_ENCRYPT_VAULTS", "lost nothing"),
     "vaults decrypt": ("server stopped", "lost nothing"),
+    "vaults find": ("--key", "--user", "id"),
     "vaults delete": ("--key", "--user", "--yes"),
     "secrets": ("rotate",),
     "secrets rotate": ("new,old", "restart"),

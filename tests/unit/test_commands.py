@@ -38,6 +38,7 @@ TYPED: dict[str, tuple[list[str], str, dict[str, Any]]] = {
 CUSTODY: dict[str, tuple[list[str], str, dict[str, Any], Any]] = {
     "vaults encrypt": (["vaults", "encrypt"], "convert", {"encrypt": True}, True),
     "vaults decrypt": (["vaults", "decrypt"], "convert", {"encrypt": False}, True),
+    "vaults find": (["vaults", "find", "--key", "k"], "find_vault", {"key": "k", "user": ""}, "5f"),
     "vaults delete": (
         ["vaults", "delete", "--key", "k", "--user", "ann", "--yes"],
         "delete_vault",

@@ -101,6 +101,8 @@ def test_what_is_in_use_is_named_and_left(tmp_path: Path) -> None:
 
 def test_a_vault_is_deleted_with_its_key(tmp_path: Path) -> None:
     folder = Folder(tmp_path, encrypt=True)
+    vault = custody.find_vault(folder.config, folder.key, "canary-user")
+    assert (tmp_path / "vaults" / vault[:2] / f"{vault}.db").exists()
     assert custody.delete_vault(folder.config, folder.key, "canary-user") == 1
     assert folder.lines(user="canary-user") == b""
     assert LINE[13:20] in folder.lines()

@@ -74,6 +74,8 @@ def backup(files: Files, target: Path, made: str, on_file: OnFile) -> Report:
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
     if target.resolve() == files.folder.resolve():
         raise Conflict("This is the data folder itself", "Name another folder")
+    if not (target / MANIFEST).exists() and any(target.iterdir()):
+        raise Conflict(f"{target} holds something that is no backup", "Name an empty folder")
     held = {entry.file: entry for entry in _entries(target)}
     names = list(_names(files.folder))
     done: dict[str, Entry] = {}

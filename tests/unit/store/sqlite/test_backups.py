@@ -123,6 +123,17 @@ async def test_the_next_run_copies_what_changed(place: Place) -> None:
     assert await place.texts(B) == ["two", "three"]
 
 
+async def test_a_folder_of_something_else_is_left_alone(place: Place) -> None:
+    await place.write(A, "one")
+    place.copy.mkdir()
+    (place.copy / "mine.db").write_text("mine")
+    with pytest.raises(Conflict, match="no backup"):
+        place.back_up()
+    place.copy = place.folder
+    with pytest.raises(Conflict, match="data folder itself"):
+        place.back_up()
+
+
 async def test_what_was_deleted_goes_from_the_backup(place: Place) -> None:
     await place.write(A, "one")
     await place.write(B, "two")
