@@ -11,6 +11,7 @@ from memrouter.domain import Budget, NewTurn, Piece, Scope, VaultId
 from memrouter.embed.static import StaticEmbedder
 from memrouter.memory import analysis, chunking, scoring
 from memrouter.memory.backlog import Backlog
+from memrouter.memory.encoders import Encoders
 from memrouter.memory.finder import LINE_TOKENS, Finder
 from memrouter.ports import Embedder
 from memrouter.store.sqlite.vaults import SqliteVaultStore
@@ -34,12 +35,26 @@ class Local:
         *,
         encoder: bool = False,
         floor: float = scoring.FLOOR,
+        beside: Embedder | None = None,
     ) -> None:
+        """In process, with the default embedder unless told otherwise.
+
+        encoder  whether the embedder is a sentence encoder, alone
+        beside   a sentence encoder beside the embedder, as `memrouter embedder use` has it
+        """
+        self._encoders = Encoders(beside)
         self._folder = tempfile.TemporaryDirectory(prefix="recall-")
         self._embedder: Embedder = embedder or StaticEmbedder()
         self.store = SqliteVaultStore(Path(self._folder.name), cache_bytes=1 << 30)
-        self.finder = Finder(self.store, self._embedder, floor=floor, encoder=encoder)
-        self._backlog = Backlog(self.store, self._embedder)
+        self.finder = Finder(
+            self.store,
+            self._embedder,
+            floor=floor,
+            encoder=encoder,
+            encoders=self._encoders,
+            encode_timeout_s=60.0,  # what is found is measured here, not how soon
+        )
+        self._backlog = Backlog(self.store, self._embedder, encoders=self._encoders)
         self._made = 0
 
     async def remember(self, history: History) -> LocalMemory:
@@ -48,8 +63,12 @@ class Local:
         vault = VaultId(f"{self._made:032x}")
         for at in range(0, len(history.turns), 1_000):
             turns = [new_turn(turn) for turn in history.turns[at : at + 1_000]]
-            await self.store.remember(vault, turns, now=history.turns[-1].created)
+            await self.store.remember(
+                vault, turns, now=history.turns[-1].created, encoder=self._encoders.name
+            )
         while await self._backlog.drain_some(vault):
+            pass
+        while await self._backlog.encode_some(vault):
             pass
         scope = Scope(vault=vault)
         stored = await self.store.memories(scope, limit=len(history.turns) + 1)

@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from starlette.routing import Route, Router
 
-from memrouter import start
+from memrouter import choice, start, switching
+from memrouter.choice import Choice
 from memrouter.config import Config, load
 from memrouter.config import Embeddings as EmbeddingSettings
 from memrouter.domain import Analysis, Scope
@@ -36,12 +38,15 @@ from memrouter.edge.relay import Relay, RelaySettings
 from memrouter.edge.routes import Edge
 from memrouter.edge.targets import Targets
 from memrouter.edge.usage import Meter
+from memrouter.embed.hub import HubEmbedder
+from memrouter.embed.onnx import OnnxEmbedder
 from memrouter.embed.openai import OpenAIEmbedder
 from memrouter.embed.static import StaticEmbedder
 from memrouter.errors import ConfigError, VaultLocked
 from memrouter.memory import analysis, scoring
 from memrouter.memory.backlog import Backlog
 from memrouter.memory.conversation import Window
+from memrouter.memory.encoders import Encoders
 from memrouter.memory.engine import Memory
 from memrouter.memory.finder import Finder
 from memrouter.memory.forgive import attempt
@@ -55,6 +60,7 @@ from memrouter.secrets import VAULT_KEYS, Sealer
 from memrouter.store.sqlite.directory import SqliteDirectory
 from memrouter.store.sqlite.files import Files
 from memrouter.store.sqlite.vaults import SqliteVaultStore
+from memrouter.switching import Load, Switching
 from memrouter.tokens import estimate
 from memrouter.upstream import providers
 from memrouter.upstream.allowlist import Allowlist
@@ -83,6 +89,12 @@ class Parts:
     upstream: Upstream
     providers: providers.Providers
     clock: Clock
+    choice: Choice = field(default_factory=Choice)
+    """Which embedder vaults are to have."""
+    encoders: Encoders = field(default_factory=Encoders)
+    """The encoders of that choice."""
+    load: Load | None = None
+    """Loads another encoder."""
     named: Mapping[str, tuple[Embedder, float]] = field(default_factory=dict)
     """Embedders that requests may ask for by name, and their floors."""
 
@@ -122,6 +134,10 @@ def build(config: Config, folder: Path) -> Parts:
     upstream = HttpUpstream(
         connect_timeout_s=config.connect_timeout_s, read_timeout_s=config.read_timeout_s
     )
+    load = partial(encoder, config, folder, upstream)
+    chosen = choice.read(folder)
+    if config.embedder:
+        chosen = chosen.changed(config.embedder)
     return Parts(
         config=config,
         folder=folder,
@@ -137,11 +153,27 @@ def build(config: Config, folder: Path) -> Parts:
         upstream=upstream,
         providers=providers.table(config.providers, config.default_provider),
         clock=SystemClock(),
+        choice=chosen,
+        encoders=switching.opened(chosen, load, strict=bool(config.embedder)),
+        load=load,
         named={
             name: (_endpoint(setting, upstream), setting.floor)
             for name, setting in config.embeddings.items()
         },
     )
+
+
+def encoder(config: Config, folder: Path, upstream: Upstream, name: str) -> Embedder:
+    """A sentence encoder: an endpoint of the configuration, a folder, or a model of a hub.
+
+    Raises EmbedderError.
+    """
+    if name in config.embeddings:
+        return _endpoint(config.embeddings[name], upstream)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return OnnxEmbedder(path, threads=config.embedder_threads)
+    return HubEmbedder(name, folder / "models", threads=config.embedder_threads)
 
 
 def _endpoint(setting: EmbeddingSettings, upstream: Upstream) -> Embedder:
@@ -174,7 +206,13 @@ def remembering(parts: Parts, on_stored: Callable[[Scope, Stored], None]) -> Rem
         sticky_s=config.sticky_s,
         chunk_tokens=config.chunk_tokens,
     )
-    finder = Finder(parts.store, parts.embedder, floor=scoring.FLOOR, others=parts.others)
+    finder = Finder(
+        parts.store,
+        parts.embedder,
+        floor=scoring.FLOOR,
+        others=parts.others,
+        encoders=parts.encoders,
+    )
     historian = Historian(parts.store, settings)
     memory = Memory(
         parts.store,
@@ -183,9 +221,36 @@ def remembering(parts: Parts, on_stored: Callable[[Scope, Stored], None]) -> Rem
         parts.embedder,
         parts.clock,
         settings,
+        encoders=parts.encoders,
         on_stored=on_stored,
     )
     return Remembering(settings=settings, finder=finder, historian=historian, memory=memory)
+
+
+def backlog_of(
+    parts: Parts,
+    *,
+    on_embedded: Callable[[int], None] = lambda count: None,
+    on_waiting: Callable[[int], None] = lambda vaults: None,
+) -> Backlog:
+    """What gives stored chunks their vectors and encodings."""
+    return Backlog(
+        parts.store,
+        parts.embedder,
+        others={name: embedder for name, (embedder, _) in parts.others.items()},
+        encoders=parts.encoders,
+        on_embedded=on_embedded,
+        on_waiting=on_waiting,
+    )
+
+
+def switching_of(parts: Parts, backlog: Backlog) -> Switching | None:
+    """What follows the choice of an embedder; None for parts that cannot load one."""
+    if parts.load is None:
+        return None
+    if parts.choice != choice.read(parts.folder):  # the configuration chose another
+        choice.write(parts.folder, parts.choice)
+    return Switching(parts.folder, parts.choice, parts.load, parts.store, backlog, parts.encoders)
 
 
 def create() -> Edge:
@@ -203,13 +268,7 @@ def create_with(parts: Parts) -> Edge:
     """The ASGI application over these parts."""
     config = parts.config
     metrics = Metrics()
-    backlog = Backlog(
-        parts.store,
-        parts.embedder,
-        others={name: embedder for name, (embedder, _) in parts.others.items()},
-        on_embedded=metrics.embedded.inc,
-        on_waiting=metrics.backlog.set,
-    )
+    backlog = backlog_of(parts, on_embedded=metrics.embedded.inc, on_waiting=metrics.backlog.set)
 
     def on_stored(scope: Scope, stored: Stored) -> None:
         if stored.pending:
@@ -345,7 +404,10 @@ class _Life:
         # Loads what is loaded late. If it fails, requests go on without memory, and say so.
         await attempt(lambda: self._parts.embedder.query("What was said?", {}), _WARM_S, "warm up")
         _settle_down()
-        working = asyncio.create_task(self._backlog.run())
+        switching = switching_of(self._parts, self._backlog)
+        working = [asyncio.create_task(self._backlog.run())]
+        if switching is not None:
+            working.append(asyncio.create_task(switching.run()))
         forgetting = asyncio.create_task(self._retention.run())
         counting = asyncio.create_task(self._meter.run())
         try:
@@ -353,9 +415,10 @@ class _Life:
         finally:
             self.stopping = True
             await self._delivery.drain(max(1.0, self._parts.config.stop_timeout_s))
-            working.cancel()
+            for task in working:
+                task.cancel()
             forgetting.cancel()
             self._meter.stop()
             await self._catalog.close()
-            await asyncio.gather(working, forgetting, counting, return_exceptions=True)
+            await asyncio.gather(*working, forgetting, counting, return_exceptions=True)
             await self._parts.close()

@@ -187,4 +187,34 @@ def rotate(config: Callable[[], Config]) -> None:
     click.echo(f"Sealed {wrapped:,} keys of files and {providers:,} keys of providers anew")
 
 
-COMMANDS = (import_, export, search, backup, restore, vaults, secrets)
+@click.group()
+def embedder() -> None:
+    """Choose what makes vectors of memories, see what is in use; also while the server runs."""
+
+
+@embedder.command("use")
+@click.argument("name")
+@click.option("--no-wait", is_flag=True, help="Leave the work to the server.")
+@click.pass_obj
+def embedder_use(config: Callable[[], Config], name: str, no_wait: bool) -> None:
+    """Have every vault embedded by NAME: a folder with an ONNX sentence encoder, a model's name
+    (fetched by fastembed), an endpoint of the settings, or `static`, the built-in one alone.
+
+    Vaults are embedded anew in the background, by the server or, where none runs, here. Recall goes
+    on meanwhile: what a vault has serves until it is done. It may be broken off and called again.
+    """
+    from memrouter.reembedding import use  # noqa: PLC0415
+
+    use(config(), name, Console(), wait=not no_wait)
+
+
+@embedder.command("show")
+@click.pass_obj
+def embedder_show(config: Callable[[], Config]) -> None:
+    """Show which embedder is in use, and how many vaults have it."""
+    from memrouter.reembedding import show  # noqa: PLC0415
+
+    show(config(), Console())
+
+
+COMMANDS = (import_, export, search, backup, restore, vaults, secrets, embedder)

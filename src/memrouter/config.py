@@ -121,6 +121,7 @@ class Config(Section, frozen=True):
     user_headers: Names = ("x-openwebui-user-id",)  # name the user, for account keys on /v1
     session_headers: Names = ("x-openwebui-chat-id",)  # name the session, for account keys on /v1
 
+    embedder: str = ""  # `static`, a folder, a name; empty: as `memrouter embedder use` chose
     embedder_threads: Count = 1
     open_vaults: Count = 256  # vault files held open at once, a process
     vector_cache_mb: Count = 128  # memory for vectors of recently used vaults, a process

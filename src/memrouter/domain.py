@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal, NewType
 
 import numpy as np
@@ -248,6 +248,17 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A chunk that waits for its vector, or for its encoding."""
+
+    id: int
+    text: str
+    created: datetime
+    before: str = ""
+    """The turn said just before it in its conversation; only where an encoding is waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VaultStats:
     """What a vault, or one session of it, holds."""
 
@@ -260,6 +271,10 @@ class VaultStats:
     """Chunks that have no vector yet."""
     chunks: int = 0
     embedder: str = ""
+    encoder: str = ""
+    """Whose encodings it holds, beside the vectors."""
+    unencoded: int = 0
+    """Chunks that wait for an encoding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,3 +318,17 @@ class Analysis:
     """Another number for other rules."""
     terms: Callable[[str, datetime], bytes]
     """Text and time of a chunk → the hashed terms it is found under."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRow:
+    """Usage of one key, day, model and source, summed."""
+
+    key: KeyId
+    day: date
+    model: str
+    measured: bool
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    memory_tokens: int = 0

@@ -17,11 +17,10 @@ from memrouter.app import Parts, Remembering
 from memrouter.config import Config
 from memrouter.domain import Budget, Hit, KeyId, KeyRecord, Scope, VaultId
 from memrouter.edge import auth, export
-from memrouter.edge.embeddings import Embeddings
 from memrouter.edge.jsonl import JsonLines
 from memrouter.edge.upload import Chains, Uploads
 from memrouter.errors import Forbidden, NotFound
-from memrouter.memory.backlog import BATCH, Backlog
+from memrouter.memory.backlog import BATCH, ENCODED
 
 T = TypeVar("T")
 
@@ -154,11 +153,10 @@ async def _store(opened: Opened, read: JsonLines, file: BinaryIO) -> None:
 
 async def _embed(opened: Opened, progress: Progress) -> None:
     parts, scope = opened.parts, Scope(vault=opened.scope.vault)
-    embedder = await Embeddings(parts.store, parts.embedder).of(scope.vault)
-    pending = (await parts.store.stats(scope)).pending
-    task = progress.add_task("Embedding", total=pending)
-    backlog = Backlog(
-        parts.store, embedder, on_embedded=lambda count: progress.update(task, advance=count)
-    )
+    stats = await parts.store.stats(scope)
+    task = progress.add_task("Embedding", total=stats.pending + stats.unencoded)
+    backlog = app.backlog_of(parts, on_embedded=lambda count: progress.update(task, advance=count))
     while await backlog.drain_some(scope.vault) >= BATCH:
+        pass
+    while await backlog.encode_some(scope.vault) >= ENCODED:
         pass

@@ -18,8 +18,10 @@ from memrouter.domain import (
     KeyRecord,
     Memory,
     NewTurn,
+    Pending,
     Scope,
     Target,
+    UsageRow,
     VaultId,
     VaultStats,
     Vector,
@@ -80,7 +82,8 @@ class Signals:
 
     Rows stand in ascending (group, created, id), so that neighbours in a conversation are
     neighbours here. The arrays are shared between requests: never write to them. They stand
-    still, but for vectors of rows that are not `embedded`, which may be filled in meanwhile.
+    still, but for vectors of rows that are not `embedded` and encodings of those not `encoded`,
+    which may be filled in meanwhile.
     """
 
     revision: int
@@ -105,6 +108,11 @@ class Signals:
     embedded: npt.NDArray[np.bool_]
     embedder: str
     """Name of the embedder that made the vectors; "" where there are none."""
+    encodings: npt.NDArray[np.int8]
+    """The same by a sentence encoder, beside the vectors; no columns where none is in use."""
+    encoded: npt.NDArray[np.bool_]
+    encoder: str
+    """Name of the encoder that made the encodings; "" where there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +133,7 @@ class Stored:
     chunks: tuple[int, ...] = ()
     """Ids of the new chunks."""
     pending: bool = False
-    """Whether some of them have no vector yet."""
+    """Whether some of them have no vector yet, or no encoding."""
     revision: int = 0
 
 
@@ -135,15 +143,6 @@ class Place:
 
     conversation: str
     position: int
-    created: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """A chunk that waits for its vector."""
-
-    id: int
-    text: str
     created: datetime
 
 
@@ -199,10 +198,12 @@ class VaultStore(Protocol):
         dropped: Sequence[bytes] = (),
         now: datetime,
         ready: Ready | None = None,
+        encoder: str = "",
     ) -> Stored:
         """In one transaction: add turns, add a block, mark blocks as used, drop blocks.
 
         Vectors that are ready are stored with them, unless the vault's are another embedder's.
+        A vault that holds no chunks and no embedder's name yet is encoded by `encoder`.
 
         A turn whose chain is stored is skipped, unless it was kept without text and now comes
         with it from an upload or ingest (`chain` b"" is never skipped). A block with chunks that
@@ -223,8 +224,25 @@ class VaultStore(Protocol):
         """
         ...
 
+    async def encode_by(self, vault: VaultId, encoder: str) -> int:
+        """Have a vault encoded by this encoder, "" by none; return how many chunks wait for it.
+
+        What another made serves until every chunk is done; then all change at once.
+        """
+        ...
+
+    async def unencoded(self, vault: VaultId, encoder: str, limit: int) -> Sequence[Pending]:
+        """The oldest chunks that wait for this encoder; none if the vault is to have another."""
+        ...
+
+    async def set_encodings(
+        self, vault: VaultId, encoder: str, ids: Sequence[int], vectors: Vectors
+    ) -> None:
+        """As `set_vectors`. Raises Conflict if the vault is to be encoded by another."""
+        ...
+
     def backlog(self) -> AsyncIterator[VaultId]:
-        """Every vault that may have chunks without a vector, found without opening the others."""
+        """Every vault that may have chunks that wait, found without opening the others."""
         ...
 
     def vaults(self) -> AsyncIterator[VaultId]:
@@ -286,7 +304,7 @@ class VaultStore(Protocol):
         ...
 
     async def reset(self, vault: VaultId) -> None:
-        """Forget all vectors and the embedder, so that another one may fill the vault."""
+        """Forget all vectors, encodings and who made them, so that others may fill the vault."""
         ...
 
     async def warm(self, vault: VaultId) -> int:
@@ -298,20 +316,6 @@ class VaultStore(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageRow:
-    """Usage of one key, day, model and source, summed."""
-
-    key: KeyId
-    day: date
-    model: str
-    measured: bool
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    memory_tokens: int = 0
 
 
 class Directory(Protocol):

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from memrouter.domain import AccountId, KeyId, KeyRecord, VaultId
+from memrouter.domain import AccountId, KeyId, KeyRecord, UsageRow, VaultId
 from memrouter.errors import StoreError
-from memrouter.ports import Directory, UsageRow
+from memrouter.ports import Directory
 
 NOW = datetime(2026, 6, 5, 21, 0, 0, 123_000, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)

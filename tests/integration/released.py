@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from memrouter.domain import Block, KeyId, NewTurn, Piece, Role, VaultId
+from memrouter.domain import Block, KeyId, NewTurn, Piece, Role, UsageRow, VaultId
 from memrouter.memory import analysis
-from memrouter.ports import Ready, UsageRow
+from memrouter.ports import Ready
 from memrouter.secrets import Sealer
 from memrouter.store.sqlite.directory import SqliteDirectory
 from memrouter.store.sqlite.vaults import SqliteVaultStore

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from memrouter.app import Parts
-from memrouter.domain import Scope, VaultId
+from memrouter.domain import Pending, Scope, VaultId
 from memrouter.embed.static import StaticEmbedder
 from memrouter.errors import EmbedderError
-from memrouter.ports import Asked, Pending
+from memrouter.ports import Asked
 from memrouter.store.sqlite.database import Database
 from memrouter.store.sqlite.vault import known
 from memrouter.store.sqlite.vaults import SqliteVaultStore

@@ -261,8 +261,8 @@ async def test_counting_is_never_in_the_way(
 
 async def test_counting_costs_next_to_nothing(world: World) -> None:
     """A sum in a dict: a hundred thousand of them are no second, and one row."""
+    from memrouter.domain import UsageRow  # noqa: PLC0415
     from memrouter.edge.usage import Meter  # noqa: PLC0415
-    from memrouter.ports import UsageRow  # noqa: PLC0415
 
     key = await world.key()
     record = await world.parts.directory.key(auth.digest(key))

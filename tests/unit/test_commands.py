@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from memrouter import custody, offline
+from memrouter import custody, offline, reembedding
 from memrouter.cli import cli
 
 TYPED: dict[str, tuple[list[str], str, dict[str, Any]]] = {
@@ -90,6 +90,11 @@ def test_a_vault_is_deleted_only_after_a_yes(
     assert done.exit_code == 1
 
 
+EMBEDDERS: dict[str, tuple[list[str], str, dict[str, Any]]] = {
+    "use": (["use", "./models/e5"], "use", {"name": "./models/e5", "wait": True}),
+    "use, not waiting": (["use", "static", "--no-wait"], "use", {"name": "static", "wait": False}),
+    "show": (["show"], "show", {}),
+}
 NAMES = {
     "store_file": ("config", "key", "user", "session", "file", "console"),
     "write_file": ("config", "key", "user", "session", "file"),
@@ -116,6 +121,23 @@ def test_what_is_typed_is_handed_on(
     assert result.exit_code == 0, result.output
     assert {name: seen[name] for name in given} == given
     assert seen["config"].data_dir == str(tmp_path)
+
+
+@pytest.mark.parametrize(("typed", "called", "given"), EMBEDDERS.values(), ids=EMBEDDERS)
+def test_what_is_typed_of_embedders_is_handed_on(
+    typed: list[str],
+    called: str,
+    given: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    monkeypatch.setattr(reembedding, called, lambda *args, **named: seen.append((args, named)))
+    result = CliRunner().invoke(cli, ["--data-dir", str(tmp_path), "embedder", *typed])
+    assert result.exit_code == 0, result.output
+    ((config, *rest), named) = seen[0]
+    assert config.data_dir == str(tmp_path)
+    assert {**named, **({"name": rest[0]} if "name" in given else {})} == given
 
 
 def test_an_import_with_failures_ends_with_status_1(

@@ -15,10 +15,12 @@ TESTED_ELSEWHERE = {
     "edge/delivery.py": "tests/integration/test_streams.py, with a provider on a socket",
     "edge/relay.py": "tests/integration: it does nothing but call the rooms around it",
     "ports.py": "nothing but types and contracts",
+    "store/sqlite/encoding.py": "tests/contract/test_vault_store_encodings.py",
     "store/sqlite/directory.py": "tests/contract/test_directory.py",
     "testing/asgi.py": "tests/integration calls everything by it",
     "testing/directory.py": "tests/contract/test_directory.py",
     "testing/store.py": "tests/contract/test_vault_store.py",
+    "testing/vault.py": "tests/contract/test_vault_store.py",
     **{
         f"testing/{name}.py": "tests/unit/testing/test_provider.py, with the real SDKs"
         for name in (

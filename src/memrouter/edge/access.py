@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import Request as StarletteRequest
 
-from memrouter.domain import Json, Scope
+from memrouter.domain import Json, Scope, UsageRow
 from memrouter.edge import bodies, controls
 from memrouter.edge.asgi import Request
 from memrouter.edge.callers import Caller, Callers
@@ -20,7 +20,7 @@ from memrouter.memory.engine import Memory
 from memrouter.memory.finder import Finder
 from memrouter.memory.historian import Historian
 from memrouter.memory.settings import MemorySettings
-from memrouter.ports import Clock, UsageRow, VaultStore
+from memrouter.ports import Clock, VaultStore
 from memrouter.wire import raw
 
 T = TypeVar("T")

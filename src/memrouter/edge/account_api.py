@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from memrouter.domain import KeyId, KeyRecord
+from memrouter.domain import KeyId, KeyRecord, UsageRow
 from memrouter.edge import auth, bodies
 from memrouter.edge.account_shapes import (
     DeletedProviderKey,
@@ -26,7 +26,7 @@ from memrouter.edge.callers import Caller, Callers
 from memrouter.edge.provider_keys import ProviderKeys
 from memrouter.edge.usage import Meter
 from memrouter.errors import BadRequest, NotFound
-from memrouter.ports import Clock, Directory, UsageRow
+from memrouter.ports import Clock, Directory
 from memrouter.secrets import masked
 from memrouter.upstream.providers import Providers
 

@@ -133,7 +133,7 @@ class MemoryApi:
                 oldest=iso(stats.oldest) if stats.oldest else None,
                 newest=iso(stats.newest) if stats.newest else None,
                 sessions=stats.sessions,
-                pending=stats.pending,
+                pending=max(stats.pending, stats.unencoded),
                 embeddings=stats.embedder or None,
             )
         )

@@ -10,11 +10,11 @@ from datetime import date
 from time import perf_counter
 
 from memrouter import tokens
-from memrouter.domain import KeyId, Reply, Usage
+from memrouter.domain import KeyId, Reply, Usage, UsageRow
 from memrouter.edge.exchange import Exchange
 from memrouter.errors import StoreError
 from memrouter.ops.logs import logger
-from memrouter.ports import Clock, Directory, UsageRow
+from memrouter.ports import Clock, Directory
 
 log = logger(__name__)
 

@@ -6,12 +6,9 @@ prompts, or our own `memrouter.json`; for models without either, in a table here
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +18,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from memrouter.domain import Vector, Vectors
+from memrouter.embed.lanes import Lanes
 from memrouter.embed.texts import fit
 from memrouter.errors import EmbedderError
 from memrouter.ports import Asked
@@ -71,7 +69,7 @@ class OnnxEmbedder:
         manner   None to find it out, see `manner_of`
         """
         self._manner = manner or manner_of(folder)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="embed")
+        self._lanes = Lanes()
         model = model_file(folder)
         try:
             self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -92,7 +90,8 @@ class OnnxEmbedder:
     async def query(self, text: str, rarity: Mapping[str, float]) -> Asked:
         """See Embedder.query; an encoder knows by itself which words matter."""
         del rarity
-        vector: Vector = (await self._run([self._manner.query + text]))[0]
+        asked = self._manner.query + text
+        vector: Vector = (await self._lanes.asked(self._guarded, [asked]))[0]
         return Asked(weighted=vector, plain=vector)
 
     async def passages(self, texts: Sequence[str]) -> Vectors:
@@ -101,13 +100,13 @@ class OnnxEmbedder:
         found = np.zeros((len(texts), self.dimension), np.float32)
         for at in range(0, len(order), _BATCH):
             batch = order[at : at + _BATCH]
-            found[batch] = await self._run([self._manner.passage + texts[i] for i in batch])
+            given = [self._manner.passage + texts[i] for i in batch]
+            found[batch] = await self._lanes.stored(self._guarded, given)
         return found
 
-    async def _run(self, texts: Sequence[str]) -> Vectors:
-        loop = asyncio.get_running_loop()
+    def _guarded(self, texts: Sequence[str]) -> Vectors:
         try:
-            return await loop.run_in_executor(self._pool, partial(self._encode, texts))
+            return self._encode(texts)
         except EmbedderError:
             raise
         except Exception as e:
@@ -153,7 +152,7 @@ def manner_of(folder: Path) -> Manner:
     except TypeError as e:
         raise EmbedderError(f"{SETTINGS} has a field that is not known", str(e)) from e
     names = [folder.resolve().name, str(_json(folder / "config.json").get("_name_or_path", ""))]
-    known = next((m for part, m in KNOWN if any(part in n.lower() for n in names)), Manner())
+    known = next((found for name in names if (found := named_manner(name))), Manner())
     pooling = _json(folder / "1_Pooling" / "config.json")
     prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
     cls = pooling.get("pooling_mode_cls_token", known.pooling == "cls")
@@ -163,6 +162,11 @@ def manner_of(folder: Path) -> Manner:
         passage=str(prompts.get("document", prompts.get("passage", known.passage))),
         max_tokens=known.max_tokens,
     )
+
+
+def named_manner(name: str) -> Manner | None:
+    """The manner of a model that is known by its name."""
+    return next((manner for part, manner in KNOWN if part in name.lower()), None)
 
 
 def model_file(folder: Path) -> Path:

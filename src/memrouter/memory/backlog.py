@@ -11,6 +11,7 @@ from datetime import datetime
 
 from memrouter.domain import VaultId
 from memrouter.memory import analysis
+from memrouter.memory.encoders import Encoders
 from memrouter.ops.logs import logger
 from memrouter.ports import Embedder, VaultStore
 
@@ -18,6 +19,8 @@ log = logger(__name__)
 
 BATCH = 256
 """Chunks embedded and stored at a time; after it, other vaults get their turn."""
+ENCODED = 32
+"""Chunks encoded and stored at a time: an encoder takes some 50 ms a chunk."""
 SHORT = 200
 """Characters of a turn that an encoder may read together with the next one."""
 _RETRY_S = (0.5, 2.0, 10.0, 60.0)
@@ -32,18 +35,21 @@ class Backlog:
         embedder: Embedder,
         *,
         others: Mapping[str, Embedder] | None = None,
+        encoders: Encoders | None = None,
         on_embedded: Callable[[int], None] = lambda count: None,
         on_waiting: Callable[[int], None] = lambda vaults: None,
     ) -> None:
         """Who embeds, and who is told.
 
         others       embedders that vaults may keep to instead, by name
-        on_embedded  told how many chunks got vectors
+        encoders     whose encodings vaults get beside the embedder's vectors
+        on_embedded  told how many chunks got vectors or encodings
         on_waiting   told how many vaults wait
         """
         self._store = store
         self._embedder = embedder
         self._others = others or {}
+        self._encoders = encoders or Encoders()
         self._on_embedded = on_embedded
         self._on_waiting = on_waiting
         self._waiting: dict[VaultId, None] = {}
@@ -81,11 +87,12 @@ class Backlog:
         # Out first, so that a write during the batch puts it back in.
         del self._waiting[vault]
         try:
-            done = await self.drain_some(vault)
+            more = await self.drain_some(vault) >= BATCH
+            more = await self.encode_some(vault) >= ENCODED or more
         except BaseException:
             self._waiting[vault] = None
             raise
-        if done >= BATCH:
+        if more:
             self._waiting[vault] = None
         self._failures = 0
         self._on_waiting(self.waiting)
@@ -101,6 +108,29 @@ class Backlog:
             await self._store.set_vectors(vault, embedder.name, ids, vectors)
             self._on_embedded(len(ids))
         return len(pending)
+
+    async def encode_some(self, vault: VaultId) -> int:
+        """Encode up to ENCODED chunks of a vault by the encoder in use; return how many."""
+        encoder = self._encoders.current
+        if encoder is None or not await self.aim(vault):
+            return 0
+        waiting = await self._store.unencoded(vault, encoder.name, ENCODED)
+        if waiting:
+            texts = [passage(c.text, c.created, c.before) for c in waiting]
+            vectors = await encoder.passages(texts)
+            ids = [chunk.id for chunk in waiting]
+            await self._store.set_encodings(vault, encoder.name, ids, vectors)
+            self._on_embedded(len(ids))
+        return len(waiting)
+
+    async def aim(self, vault: VaultId) -> int:
+        """Have a vault encoded by the encoder in use; return how many chunks wait for it.
+
+        Vaults that keep to an embedder of their own choice are left alone.
+        """
+        own = await self._store.embedder(vault)
+        default = own in (None, self._embedder.name)
+        return await self._store.encode_by(vault, self._encoders.name if default else "")
 
     async def _forgiving(self, work: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -22,6 +22,7 @@ from memrouter.domain import (
 from memrouter.memory import context, conversation, lineage, query, sticky
 from memrouter.memory.backlog import passage
 from memrouter.memory.conversation import Window, with_lead
+from memrouter.memory.encoders import Encoders
 from memrouter.memory.finder import Finder, Found
 from memrouter.memory.forgive import attempt
 from memrouter.memory.historian import Draft, Historian
@@ -90,9 +91,15 @@ class Memory:
         clock: Clock,
         settings: MemorySettings,
         *,
+        encoders: Encoders | None = None,
         on_stored: Callable[[Scope, Stored], None],
     ) -> None:
-        """on_stored is told of every write, so that its chunks get vectors."""
+        """Who stores, finds and embeds.
+
+        encoders   whose encodings new vaults get beside the embedder's vectors
+        on_stored  told of every write, so that its chunks get vectors
+        """
+        self._encoders = encoders or Encoders()
         self._store = store
         self._finder = finder
         self._historian = historian
@@ -163,7 +170,8 @@ class Memory:
 
     async def add(self, scope: Scope, turns: Sequence[NewTurn]) -> Stored:
         """Store turns that did not pass through a provider (ingest, upload)."""
-        stored = await self._store.remember(scope.vault, turns, now=self._clock.now())
+        now, encoder = self._clock.now(), self._encoders.name
+        stored = await self._store.remember(scope.vault, turns, now=now, encoder=encoder)
         self._on_stored(scope, stored)
         return stored
 
@@ -178,6 +186,7 @@ class Memory:
             dropped=plan.dropped,
             now=self._clock.now(),
             ready=ready,
+            encoder=self._encoders.name,
         )
         self._on_stored(scope, stored)
         return stored

@@ -11,8 +11,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from memrouter.domain import Budget, Chunk, Hit, Scope
+from memrouter.domain import Budget, Chunk, Hit, Scope, Vector
 from memrouter.memory import question, ranking, scoring
+from memrouter.memory.encoders import Encoders
+from memrouter.memory.forgive import attempt
 from memrouter.memory.question import Question
 from memrouter.memory.ranking import Flags
 from memrouter.memory.scoring import Ranked, Similar
@@ -22,6 +24,8 @@ T = TypeVar("T")
 
 LARGE = 12_000
 """Rows beyond which ranking leaves the event loop: it takes about a millisecond there."""
+ENCODE_S = 0.15
+"""A question waits no longer for its encoding: a request has 250 ms for all of its recall."""
 LINE_TOKENS = 18
 """What a line of the block costs beside its text: mark, age and date."""
 
@@ -45,11 +49,16 @@ class Finder:
         floor: float,
         encoder: bool = False,
         others: Mapping[str, tuple[Embedder, float]] | None = None,
+        encoders: Encoders | None = None,
+        encode_timeout_s: float = ENCODE_S,
     ) -> None:
         """floor    relevance under which a vault is said to hold nothing on a question
         encoder  whether the embedder is a sentence encoder, which ranks by other weights
         others   sentence encoders that vaults may keep to instead, and their floors, by name
+        encoders  sentence encoders whose encodings stand beside the embedder's vectors
         """
+        self._encoders = encoders or Encoders()
+        self._encode_timeout_s = encode_timeout_s
         self._others = others or {}
         self._store = store
         self._embedder = embedder
@@ -111,15 +120,29 @@ class Finder:
             else None
         )
 
+        encoding = None if encoder or vectors is None else await self._encoding(signals, asked)
+
         def rank() -> Ranked:
             likeness = (
-                Similar() if vectors is None else scoring.similar(signals, vectors, encoder=encoder)
+                Similar()
+                if vectors is None
+                else scoring.similar(signals, vectors, encoder=encoder, encoding=encoding)
             )
             return scoring.rank(
                 signals, asked, looked, likeness, count=budget.memories, excluded=excluded
             )
 
         return await _off_loop(signals, rank)
+
+    async def _encoding(self, signals: Signals, asked: Question) -> Vector | None:
+        """The question by the vault's encoder, if it is to be had; the vectors do without it."""
+        encoder = self._encoders.named(signals.encoder) if signals.encoder else None
+        if encoder is None:
+            return None
+        made = await attempt(
+            lambda: encoder.query(asked.text, {}), self._encode_timeout_s, "encode"
+        )
+        return made.value.plain if made.value else None
 
     async def _hits(
         self, scope: Scope, signals: Signals, ranked: Ranked, rows: ranking.Rows, budget: Budget

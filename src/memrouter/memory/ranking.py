@@ -232,13 +232,18 @@ def cosines(signals: Signals, vectors: npt.NDArray[np.float32]) -> Floats:
 
     vectors  of length 1, shape (questions, dimension); returns shape (questions, rows)
     """
-    count, dimension = signals.vectors.shape
+    return compared(signals.vectors, vectors)
+
+
+def compared(rows: npt.NDArray[np.int8], vectors: npt.NDArray[np.float32]) -> Floats:
+    """The same for rows of any vectors that are stored so."""
+    count, dimension = rows.shape
     if dimension != vectors.shape[1] or count == 0:
         return np.zeros((len(vectors), count), np.float32)
     # Small integers on both sides are exact to 0.003.
     scale = 127 / np.maximum(np.abs(vectors).max(axis=1, keepdims=True), 1e-9)
     rounded = np.rint(vectors * scale).astype(np.int8)
-    found: Floats = dots.products(rounded, signals.vectors) / (127 * scale)
+    found: Floats = dots.products(rounded, rows) / (127 * scale)
     return found
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from memrouter.domain import Vector
 from memrouter.memory import authors, ranking
 from memrouter.memory.question import Question
 from memrouter.memory.ranking import Flags, Floats, Occurrences, Places, Rows, Weights
@@ -46,6 +47,8 @@ class Similar:
     plain: Floats | None = None
     """Static vectors, all words counting the same."""
     encoder: Floats | None = None
+    encoded: Flags | None = None
+    """Rows that have an encoding; None where these are the vault's only vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +71,25 @@ def look_up(signals: Signals, question: Question) -> Looked:
     return Looked(threads=threads, there=there, found=found)
 
 
-def similar(signals: Signals, asked: Asked, *, encoder: bool = False) -> Similar:
+def similar(
+    signals: Signals, asked: Asked, *, encoder: bool = False, encoding: Vector | None = None
+) -> Similar:
     """Compare a question with the vectors of all rows.
 
-    encoder  whether the vectors are a sentence encoder's
+    encoder   whether the vectors are a sentence encoder's
+    encoding  the question by the encoder whose encodings stand beside them
     """
     if encoder:
         return Similar(encoder=ranking.cosines(signals, asked.plain[np.newaxis])[0])
     weighted, plain = ranking.cosines(signals, np.stack((asked.weighted, asked.plain)))
-    return Similar(weighted=weighted, plain=plain)
+    if encoding is None:
+        return Similar(weighted=weighted, plain=plain)
+    return Similar(
+        weighted=weighted,
+        plain=plain,
+        encoder=ranking.compared(signals.encodings, encoding[np.newaxis])[0],
+        encoded=signals.encoded,
+    )
 
 
 def rank(
@@ -99,11 +112,13 @@ def rank(
     author = authors.asked_for(signals, threads, question, looked.there, looked.found)
     terms = question.terms if author is None else authors.without_names(question)
     words = ranking.score_words(signals, threads, terms, looked.found)
+    static = _standing_in(likeness.weighted, signals.embedded, words.score)
+    encoded = signals.embedded if likeness.encoded is None else likeness.encoded
     scores = ranking.fuse(
         weights or _weights(likeness),
         words.score,
-        _standing_in(_centred(likeness.weighted, signals), words.score, signals),
-        _standing_in(_centred(likeness.encoder, signals), words.score, signals),
+        static,
+        _standing_in(likeness.encoder, encoded, words.score if static is None else static),
         author,
     )
     if author is not None and question.of_self and not question.looks_back:
@@ -155,15 +170,6 @@ def _relevance(
     )
 
 
-def _nearness(likeness: Similar, words: ranking.Words, signals: Signals) -> Floats:
-    """How near each row is to the question, in absolute terms."""
-    if likeness.plain is not None:
-        return likeness.plain
-    # Encoders differ in how alike unrelated texts are: centring makes one floor fit them all.
-    centred = _centred(likeness.encoder, signals)
-    return words.coverage if centred is None else centred
-
-
 def _during(signals: Signals, question: Question) -> Flags:
     assert question.period is not None
     start, end = question.period.start.timestamp(), question.period.end.timestamp()
@@ -177,15 +183,12 @@ def _freshness(signals: Signals) -> Floats:
     return fresh
 
 
-def _centred(similar: Floats | None, signals: Signals) -> Floats | None:
-    return None if similar is None else ranking.centred(similar, signals.embedded)
-
-
-def _standing_in(near: Floats | None, words: Floats, signals: Signals) -> Floats | None:
-    """Rows that wait for their vector get their words' score in its place."""
-    if near is None or signals.embedded.all():
-        return near
-    return np.where(signals.embedded, near, words).astype(np.float32)
+def _standing_in(near: Floats | None, there: Flags, instead: Floats) -> Floats | None:
+    """Cosines, centred; rows that wait for their vector get another score in its place."""
+    if near is None:
+        return None
+    found = ranking.centred(near, there)
+    return found if there.all() else np.where(there, found, instead).astype(np.float32)
 
 
 def _weights(likeness: Similar) -> Weights:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from memrouter.domain import AccountId, KeyId, KeyRecord, VaultId
+from memrouter.domain import AccountId, KeyId, KeyRecord, UsageRow, VaultId
 from memrouter.errors import StoreError
-from memrouter.ports import UsageRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from memrouter.domain import AccountId, KeyId, KeyRecord, Scope, VaultId
+from memrouter.domain import AccountId, KeyId, KeyRecord, Scope, UsageRow, VaultId
 from memrouter.edge import access
 from memrouter.edge.asgi import Request
 from memrouter.edge.auth import Shown
@@ -15,7 +15,6 @@ from memrouter.edge.callers import Caller
 from memrouter.edge.controls import Controls
 from memrouter.edge.memory_shapes import SearchRequest
 from memrouter.errors import BadRequest
-from memrouter.ports import UsageRow
 from memrouter.testing.clock import FixedClock
 from memrouter.upstream.target import Sent
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from starlette.routing import Router
 
-from memrouter.domain import AccountId, KeyRecord
+from memrouter.domain import AccountId, KeyRecord, UsageRow
 from memrouter.edge import auth
 from memrouter.edge.account_api import BODY_BYTES, AccountApi, iso, period
 from memrouter.edge.callers import Callers
@@ -19,7 +19,6 @@ from memrouter.edge.targets import Targets
 from memrouter.edge.usage import Meter
 from memrouter.errors import BadRequest
 from memrouter.ops.metrics import Metrics
-from memrouter.ports import UsageRow
 from memrouter.secrets import Sealer
 from memrouter.testing.asgi import Answer, Client
 from memrouter.testing.clock import FixedClock

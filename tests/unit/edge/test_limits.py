@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from memrouter.domain import AccountId, KeyId, KeyRecord, VaultId
+from memrouter.domain import AccountId, KeyId, KeyRecord, UsageRow, VaultId
 from memrouter.edge import auth, limits
 from memrouter.edge.asgi import Request
 from memrouter.edge.limits import Buckets, LimitedCallers, Limits
 from memrouter.edge.usage import Meter
 from memrouter.errors import QuotaExhausted, RateLimited
-from memrouter.ports import UsageRow
 from memrouter.testing.clock import FixedClock
 from memrouter.testing.directory import MemoryDirectory
 

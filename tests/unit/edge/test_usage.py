@@ -9,7 +9,17 @@ from typing import Any, cast
 
 import pytest
 
-from memrouter.domain import AccountId, KeyId, KeyRecord, Recall, Reply, Target, Usage, VaultId
+from memrouter.domain import (
+    AccountId,
+    KeyId,
+    KeyRecord,
+    Recall,
+    Reply,
+    Target,
+    Usage,
+    UsageRow,
+    VaultId,
+)
 from memrouter.edge import usage
 from memrouter.edge.asgi import Request, Send
 from memrouter.edge.auth import Shown
@@ -18,7 +28,6 @@ from memrouter.edge.exchange import Endpoint, Exchange
 from memrouter.edge.outcome import Outcome
 from memrouter.edge.usage import Meter, row_of
 from memrouter.errors import StoreError
-from memrouter.ports import UsageRow
 from memrouter.testing.clock import FixedClock
 from memrouter.testing.directory import MemoryDirectory
 from memrouter.upstream.target import Sent

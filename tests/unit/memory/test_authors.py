@@ -36,6 +36,9 @@ def signals(said: Sequence[Said], memories: Sequence[int] | None = None) -> Sign
         vectors=np.zeros((count, 4), np.int8),
         embedded=np.zeros(count, np.bool_),
         embedder="",
+        encodings=np.zeros((count, 0), np.int8),
+        encoded=np.zeros(count, np.bool_),
+        encoder="",
     )
 
 

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from memrouter.domain import NewTurn, Piece, VaultId, Vectors
+from memrouter.domain import NewTurn, Piece, Scope, VaultId, Vectors
 from memrouter.errors import EmbedderError
 from memrouter.memory import backlog
 from memrouter.memory.backlog import Backlog, passage
+from memrouter.memory.encoders import Encoders
 from memrouter.ports import Asked
 from memrouter.testing.store import MemoryVaultStore
 
@@ -22,11 +23,11 @@ NOW = datetime(2023, 5, 8, 13, 56, tzinfo=UTC)
 class Counting:
     """Counts what it embeds; fails as often as it is told."""
 
-    name = "counting"
     dimension = 2
     instant = True
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self, failures: int = 0, name: str = "counting") -> None:
+        self.name = name
         self.failures = failures
         self.batches: list[list[str]] = []
 
@@ -120,6 +121,30 @@ async def test_an_empty_vault_is_no_work() -> None:
     store, embedder = MemoryVaultStore(), Counting()
     assert await Backlog(store, embedder).drain_some(VaultId("nobody")) == 0
     assert embedder.batches == []
+
+
+async def test_an_encoder_reads_each_turn_with_the_one_before_it() -> None:
+    store, embedder, encoder = MemoryVaultStore(), Counting(), Counting(name="encoder")
+    await fill(store, "a", backlog.ENCODED + 1)
+    made = Backlog(store, embedder, encoders=Encoders(encoder))
+    made.add(VaultId("a"))
+
+    async def met() -> bool:
+        signals = await store.signals(Scope(vault=VaultId("a")))
+        return signals.encoder == "encoder" and bool(signals.encoded.all())
+
+    await work(made, met)
+    assert [len(batch) for batch in encoder.batches] == [backlog.ENCODED, 1]
+    assert encoder.batches[0][1] == "(8 May 2023) a0\na1"
+    assert embedder.batches[0][1] == "(8 May 2023) a1"
+
+
+async def test_without_an_encoder_nothing_is_encoded() -> None:
+    store = MemoryVaultStore()
+    await fill(store, "a", 1)
+    made = Backlog(store, Counting())
+    assert await made.encode_some(VaultId("a")) == 0
+    assert (await store.stats(Scope(vault=VaultId("a")))).unencoded == 0
 
 
 PASSAGES = {

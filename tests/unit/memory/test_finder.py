@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from zlib import crc32
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from memrouter.domain import Budget, NewTurn, Piece, Role, Scope, VaultId, Vector, Vectors
+from memrouter.errors import EmbedderError
 from memrouter.memory import analysis, finder, lineage
 from memrouter.memory.backlog import Backlog
+from memrouter.memory.encoders import Encoders
 from memrouter.memory.finder import Finder
 from memrouter.ports import Asked
 from memrouter.testing.store import MemoryVaultStore
@@ -218,3 +221,58 @@ async def test_odd_questions_do_no_harm(text: str) -> None:
     await world.say("I live in Porto", "我住在波尔图")
     await world.found(text)
     assert len(await world.found(text, floor=False)) <= 2
+
+
+class Meaning(Letters):
+    """An encoder that knows what "hound" is; breaks when told to."""
+
+    broken = False
+
+    async def query(self, text: str, rarity: Mapping[str, float]) -> Asked:
+        """See Embedder.query."""
+        if self.broken:
+            raise EmbedderError("out of memory")
+        return await super().query(text.replace("hound", "Biscuit"), rarity)
+
+
+async def test_encodings_are_asked_beside_the_vectors() -> None:
+    world, encoder = World(), Meaning("meaning")
+    await world.say("the weather was fine", "a walk with Biscuit", "the train was late")
+    found = Finder(world.store, world.embedder, floor=0.0, encoders=Encoders(encoder))
+
+    async def first() -> list[str]:
+        ranked = await found.find(CORE, "hound", budget=AMPLE, floor=False, now=NOW)
+        return [hit.chunk.text for hit in ranked.hits][:1]
+
+    unaided = await first()
+    assert await world.store.encode_by(VAULT, "meaning") == 3
+    while waiting := await world.store.unencoded(VAULT, "meaning", 2):
+        vectors = await encoder.passages([w.text for w in waiting])
+        await world.store.set_encodings(VAULT, "meaning", [w.id for w in waiting], vectors)
+    assert await first() == ["a walk with Biscuit"]
+    encoder.broken = True  # the vectors do without it
+    assert await first() == unaided
+
+
+async def test_a_slow_encoder_is_not_waited_for() -> None:
+    world, encoder = World(), Slow("slow")
+    await world.say("a walk with Biscuit")
+    await world.store.encode_by(VAULT, "slow")
+    (waiting,) = await world.store.unencoded(VAULT, "slow", 2)
+    vectors = await encoder.passages([waiting.text])
+    await world.store.set_encodings(VAULT, "slow", [waiting.id], vectors)
+    found = Finder(
+        world.store, world.embedder, floor=0.0, encoders=Encoders(encoder), encode_timeout_s=0.01
+    )
+    async with asyncio.timeout(5):
+        ranked = await found.find(CORE, "walk", budget=AMPLE, now=NOW)
+    assert len(ranked.hits) == 1
+
+
+class Slow(Letters):
+    """Never answers a question."""
+
+    async def query(self, text: str, rarity: Mapping[str, float]) -> Asked:
+        """See Embedder.query."""
+        await asyncio.Event().wait()
+        raise NotImplementedError

@@ -49,6 +49,9 @@ def signals(
         vectors=np.rint(unit * 127).astype(np.int8).reshape(count, DIMENSION),
         embedded=np.array([True] * count if embedded is None else embedded, np.bool_),
         embedder="fake",
+        encodings=np.zeros((count, 0), np.int8),
+        encoded=np.zeros(count, np.bool_),
+        encoder="",
     )
 
 

@@ -73,6 +73,20 @@ INSERT INTO thread (id, session, conversation) VALUES (0, '', '');
 -- The rules that the terms in `segment` were made by; schema 1 was only ever written by rules 2.
 ALTER TABLE meta ADD COLUMN analysis INTEGER NOT NULL DEFAULT 2;
 
+-- name: schema_3
+ALTER TABLE meta ADD COLUMN encoder TEXT NOT NULL DEFAULT '';       -- whose encodings these are
+ALTER TABLE meta ADD COLUMN encoder_dimension INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE meta ADD COLUMN next_encoder TEXT NOT NULL DEFAULT '';  -- who is to replace it
+ALTER TABLE segment ADD COLUMN encoded BLOB NOT NULL DEFAULT x'';   -- a byte a chunk, or nothing
+ALTER TABLE segment ADD COLUMN encodings BLOB NOT NULL DEFAULT x'';
+CREATE TABLE unencoded (                  -- wait for next_encoder, or else for encoder
+    chunk INTEGER PRIMARY KEY REFERENCES chunk (id) ON DELETE CASCADE
+) STRICT;
+CREATE TABLE encoding (                   -- by next_encoder, until all have theirs
+    chunk INTEGER PRIMARY KEY REFERENCES chunk (id) ON DELETE CASCADE,
+    vector BLOB NOT NULL
+) STRICT;
+
 -- name: begin
 BEGIN IMMEDIATE
 -- name: commit
@@ -90,7 +104,7 @@ UPDATE meta SET analysis = ?
 -- name: vault_id
 SELECT vault FROM meta
 -- name: state
-SELECT revision, epoch, embedder, dimension FROM meta
+SELECT revision, epoch, embedder, dimension, encoder, encoder_dimension FROM meta
 -- name: next_revision
 UPDATE meta SET revision = revision + 1 RETURNING revision
 -- name: next_epoch
@@ -109,11 +123,16 @@ FROM json_each(?) j JOIN chunk c ON c.id = j.value JOIN memory m ON m.id = c.mem
 SELECT id, embedded, heads, terms, vectors FROM segment
 -- name: change_terms
 UPDATE segment SET heads = ?, terms = ? WHERE id = ?
+-- name: encoders
+SELECT encoder, next_encoder, embedder FROM meta
+-- name: set_encoder
+UPDATE meta SET encoder = ?, encoder_dimension = ?, next_encoder = ?
+
 -- name: segments
-SELECT embedded, heads, terms, vectors FROM segment
+SELECT embedded, heads, terms, vectors, encoded, encodings FROM segment
 WHERE session IN (?, ?) ORDER BY session, first
 -- name: segments_since
-SELECT embedded, heads, terms, vectors FROM segment
+SELECT embedded, heads, terms, vectors, encoded, encodings FROM segment
 WHERE session IN (?, ?) AND changed > ? ORDER BY session, first
 -- name: chunks
 SELECT c.id, c.memory, m.role, c.text, c.tokens, m.created_ms, m.session, m.conversation,
@@ -154,24 +173,32 @@ INSERT INTO thread (session, conversation) VALUES (?, ?) RETURNING id
 -- name: add_pending
 INSERT INTO pending (chunk) VALUES (?)
 -- name: add_segment
-INSERT INTO segment (session, first, size, changed, embedded, heads, terms, vectors)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO segment (session, first, size, changed, embedded, heads, terms, vectors, encoded,
+                     encodings)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: small_segments
-SELECT id, changed, embedded, heads, terms, vectors FROM segment
+SELECT id, changed, embedded, heads, terms, vectors, encoded, encodings FROM segment
 WHERE session = ? AND size < ? ORDER BY first
 -- name: count_small_segments
 SELECT count(*) FROM segment WHERE session = ? AND size < ?
 -- name: segments_of
-SELECT DISTINCT s.id, s.embedded, s.heads, s.terms, s.vectors
+SELECT DISTINCT s.id, s.embedded, s.heads, s.terms, s.vectors, s.encoded, s.encodings
 FROM json_each(?) j JOIN chunk c ON c.id = j.value JOIN memory m ON m.id = c.memory
 JOIN segment s ON s.session = m.session AND s.first = (
     SELECT max(first) FROM segment WHERE session = m.session AND first <= c.id
 )
 -- name: change_segment
-UPDATE segment SET size = ?, changed = ?, embedded = ?, heads = ?, terms = ?, vectors = ?
+UPDATE segment SET size = ?, changed = ?, embedded = ?, heads = ?, terms = ?, vectors = ?,
+    encoded = ?, encodings = ?
 WHERE id = ?
 -- name: change_vectors
 UPDATE segment SET changed = ?, embedded = ?, vectors = ? WHERE id = ?
+-- name: change_encodings
+UPDATE segment SET changed = ?, encoded = ?, encodings = ? WHERE id = ?
+-- name: segment_ids
+SELECT id FROM segment ORDER BY id
+-- name: segment
+SELECT embedded, heads, terms, vectors, encoded, encodings FROM segment WHERE id = ?
 -- name: drop_segment
 DELETE FROM segment WHERE id = ?
 
@@ -198,7 +225,7 @@ SELECT c.id, c.text, m.created_ms
 FROM pending p JOIN chunk c ON c.id = p.chunk JOIN memory m ON m.id = c.memory
 ORDER BY p.chunk LIMIT ?
 -- name: has_pending
-SELECT EXISTS (SELECT 1 FROM pending)
+SELECT EXISTS (SELECT 1 FROM pending) OR EXISTS (SELECT 1 FROM unencoded)
 -- name: has_vectors
 SELECT EXISTS (SELECT 1 FROM segment WHERE length(vectors) > 0)
 -- name: drop_pending
@@ -207,6 +234,40 @@ DELETE FROM pending WHERE chunk = ?
 UPDATE segment SET embedded = zeroblob(size), vectors = zeroblob(0)
 -- name: all_pending
 INSERT OR IGNORE INTO pending (chunk) SELECT id FROM chunk
+
+-- name: unencoded
+SELECT u.chunk, c.text, m.created_ms, coalesce((
+    SELECT b.text FROM memory b
+    WHERE b.id < m.id AND b.id >= m.id - 32 AND b.session = m.session
+        AND b.conversation = m.conversation AND b.text IS NOT NULL
+        AND (b.conversation <> '' OR b.session <> ''
+             OR m.created_ms - b.created_ms BETWEEN 0 AND 1800000)
+    ORDER BY b.id DESC LIMIT 1
+), '')
+FROM unencoded u JOIN chunk c ON c.id = u.chunk JOIN memory m ON m.id = c.memory
+ORDER BY u.chunk LIMIT ?
+-- name: count_unencoded
+SELECT count(*) FROM unencoded
+-- name: has_chunks
+SELECT EXISTS (SELECT 1 FROM chunk)
+-- name: add_unencoded
+INSERT OR IGNORE INTO unencoded (chunk) VALUES (?)
+-- name: all_unencoded
+INSERT OR IGNORE INTO unencoded (chunk) SELECT id FROM chunk
+-- name: drop_unencoded
+DELETE FROM unencoded WHERE chunk = ?
+-- name: drop_all_unencoded
+DELETE FROM unencoded
+-- name: add_encoding
+INSERT OR REPLACE INTO encoding (chunk, vector) SELECT id, ? FROM chunk WHERE id = ?
+-- name: encoding_bytes
+SELECT length(vector) FROM encoding LIMIT 1
+-- name: encodings_between
+SELECT chunk, vector FROM encoding WHERE chunk BETWEEN ? AND ? ORDER BY chunk
+-- name: drop_all_encodings
+DELETE FROM encoding
+-- name: forget_encodings
+UPDATE segment SET encoded = x'', encodings = x'' WHERE length(encoded) > 0
 
 -- name: stats
 SELECT count(*), coalesce(sum(tokens), 0), min(created_ms), max(created_ms) FROM memory
@@ -217,11 +278,15 @@ WHERE text IS NOT NULL AND session = ?
 -- name: count_sessions
 SELECT count(DISTINCT session) FROM memory WHERE text IS NOT NULL AND session <> ''
 -- name: count_chunks
-SELECT coalesce(sum(size), 0), (SELECT count(*) FROM pending) FROM segment
+SELECT coalesce(sum(size), 0), (SELECT count(*) FROM pending), (SELECT count(*) FROM unencoded)
+FROM segment
 -- name: count_chunks_session
 SELECT coalesce(sum(size), 0), (
     SELECT count(*) FROM pending p JOIN chunk c ON c.id = p.chunk JOIN memory m ON m.id = c.memory
     WHERE m.session = ?1
+), (
+    SELECT count(*) FROM unencoded u JOIN chunk c ON c.id = u.chunk
+    JOIN memory m ON m.id = c.memory WHERE m.session = ?1
 ) FROM segment WHERE session = ?1
 
 -- name: memories
@@ -275,7 +340,7 @@ SELECT c.id, c.memory, m.session FROM chunk c JOIN memory m ON m.id = c.memory
 -- name: all_pending_ids
 SELECT chunk FROM pending
 -- name: segments_whole
-SELECT session, size, embedded, heads, terms, vectors FROM segment
+SELECT session, size, embedded, heads, terms, vectors, encoded, encodings FROM segment
 -- name: drop_all_segments
 DELETE FROM segment
 -- name: drop_orphans

@@ -11,6 +11,7 @@ import numpy as np
 
 from memrouter.domain import ROLES, Analysis, VaultId
 from memrouter.errors import StoreError
+from memrouter.store.sqlite import encoding
 from memrouter.store.sqlite import segments as packing
 from memrouter.store.sqlite.backlog import Marks
 from memrouter.store.sqlite.database import Database
@@ -97,8 +98,11 @@ def rebuild(db: Database, analysis: Analysis) -> int:
             for segment in packing.packed(np.array(list(heads), HEAD), terms_of, None):
                 first = int(packing.heads([segment])["id"][0])
                 values = (segment.embedded, segment.heads, segment.terms, segment.vectors)
-                db.one("add_segment", session, first, segment.size, 0, *values)
+                nothing = (segment.encoded, segment.encodings)
+                db.one("add_segment", session, first, segment.size, 0, *values, *nothing)
         db.one("all_pending")
+        if encoding.aimed(db):
+            db.one("all_unencoded")
         db.one("set_analysis", analysis.version)
         db.one("next_epoch")
     return sum(len(found) for found in rows.values())
@@ -108,7 +112,7 @@ def _meta(db: Database, analysis: Analysis) -> list[str]:
     row, rules = db.one("state"), db.one("analysis")
     if row is None or rules is None:
         return [f"{DAMAGED}: no meta row"]
-    revision, epoch, embedder, dimension = row
+    revision, epoch, embedder, dimension, *_ = row
     found = []
     if revision < 0 or epoch < 0:
         found.append(f"revision {revision}, epoch {epoch}")
@@ -120,14 +124,14 @@ def _meta(db: Database, analysis: Analysis) -> list[str]:
 
 
 def _segments(db: Database) -> list[str]:
-    _, _, _, dimension = db.one("state") or (0, 0, "", 0)
+    _, _, _, dimension, _, encoding_bytes = db.one("state") or (0, 0, "", 0, "", 0)
     chunks = {id: (memory, session) for id, memory, session in db.all("places")}
     pending = {row[0] for row in db.all("all_pending_ids")}
     seen: dict[int, bool] = {}
     wrong = 0
     for session, size, *columns in db.all("segments_whole"):
         segment = Segment(*columns)
-        if not _whole(segment, size, dimension):
+        if not _whole(segment, size, dimension, encoding_bytes):
             wrong += 1
             continue
         heads = packing.heads([segment])
@@ -151,7 +155,7 @@ def _segments(db: Database) -> list[str]:
     ]
 
 
-def _whole(segment: Segment, size: int, dimension: int) -> bool:
+def _whole(segment: Segment, size: int, dimension: int, encoding_bytes: int) -> bool:
     if size != segment.size or len(segment.heads) != size * HEAD.itemsize:
         return False
     counted = int(packing.heads([segment])["terms"].sum()) * 4
@@ -159,5 +163,7 @@ def _whole(segment: Segment, size: int, dimension: int) -> bool:
     return (
         len(segment.terms) == counted
         and len(segment.vectors) in (0, size * dimension)
+        and len(segment.encoded) in (0, size)
+        and len(segment.encodings) == len(segment.encoded) * encoding_bytes
         and all(a < b for a, b in pairwise(ids))
     )

@@ -11,8 +11,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from memrouter.domain import AccountId, KeyId, KeyRecord, VaultId
-from memrouter.ports import UsageRow
+from memrouter.domain import AccountId, KeyId, KeyRecord, UsageRow, VaultId
 from memrouter.store.sqlite.database import Database
 from memrouter.store.sqlite.files import Files
 from memrouter.store.sqlite.vault import millis, moment, storable

@@ -1,13 +1,14 @@
 """Rows of what recall scores, many packed into one: reading a row each would cost ten times more.
 
-Pure. A segment is four byte strings: `heads` (one record a chunk), `terms` (hashes of all chunks,
-one after the other), `embedded` (a byte a chunk) and `vectors` (empty as long as there are none).
+Pure. A segment is six byte strings: `heads` (one record a chunk), `terms` (hashes of all chunks,
+one after the other), `embedded` (a byte a chunk) and `vectors` (empty as long as there are none),
+and of a sentence encoder `encoded` and `encodings` (both empty as long as there are none).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,8 @@ class Segment:
     heads: bytes
     terms: bytes
     vectors: bytes
+    encoded: bytes = b""
+    encodings: bytes = b""
 
     @property
     def size(self) -> int:
@@ -65,9 +68,28 @@ def terms(segments: Sequence[Segment]) -> npt.NDArray[np.uint32]:
 
 def vectors(segments: Sequence[Segment], dimension: int) -> npt.NDArray[np.int8]:
     """The vectors of all chunks, zeros where there is none."""
-    parts = [s.vectors or bytes(s.size * dimension) for s in segments]
-    rows = sum(s.size for s in segments)
-    return np.frombuffer(b"".join(parts), np.int8).reshape(rows, dimension)
+    return _numbers([(s.vectors, s.size) for s in segments], dimension)
+
+
+def encoded(segments: Sequence[Segment]) -> npt.NDArray[np.bool_]:
+    """Which chunks have an encoding."""
+    return np.frombuffer(b"".join(s.encoded or bytes(s.size) for s in segments), np.bool_)
+
+
+def encodings(segments: Sequence[Segment], dimension: int) -> npt.NDArray[np.int8]:
+    """The encodings of all chunks, zeros where there is none."""
+    return _numbers([(s.encodings, s.size) for s in segments], dimension)
+
+
+def _numbers(parts: Sequence[tuple[bytes, int]], dimension: int) -> npt.NDArray[np.int8]:
+    joined = b"".join(numbers or bytes(size * dimension) for numbers, size in parts)
+    rows = sum(size for _, size in parts)
+    return np.frombuffer(joined, np.int8).reshape(rows, dimension)
+
+
+def _dimension(segments: Sequence[Segment]) -> int:
+    """Of the encodings; 0 where there are none."""
+    return max((len(s.encodings) // s.size for s in segments if s.size), default=0)
 
 
 def packed(
@@ -95,6 +117,7 @@ def merged(segments: Sequence[Segment], dimension: int) -> list[Segment]:
     records, flags = heads(segments), embedded(segments)
     ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(records["terms"], dtype=np.int64)))
     hashed, numbers = terms(segments), vectors(segments, dimension)
+    done, codes = encoded(segments), encodings(segments, _dimension(segments))
     found = []
     for at in range(0, len(records), FULL):
         to = min(at + FULL, len(records))
@@ -104,6 +127,8 @@ def merged(segments: Sequence[Segment], dimension: int) -> list[Segment]:
                 heads=records[at:to].tobytes(),
                 terms=hashed[ends[at] : ends[to]].tobytes(),
                 vectors=numbers[at:to].tobytes() if flags[at:to].any() else b"",
+                encoded=done[at:to].tobytes() if done[at:to].any() else b"",
+                encodings=codes[at:to].tobytes() if done[at:to].any() else b"",
             )
         )
     return found
@@ -120,6 +145,8 @@ def without(segment: Segment, ids: set[int], dimension: int) -> Segment:
         heads=records[keep].tobytes(),
         terms=b"".join(part.tobytes() for part, stays in zip(hashed, keep, strict=True) if stays),
         vectors=vectors([segment], dimension)[keep].tobytes() if segment.vectors else b"",
+        encoded=encoded([segment])[keep].tobytes() if segment.encoded else b"",
+        encodings=encodings([segment], _dimension([segment]))[keep].tobytes(),
     )
 
 
@@ -127,29 +154,42 @@ def with_vectors(
     segment: Segment, ids: npt.NDArray[np.int64], quantised: npt.NDArray[np.int8]
 ) -> Segment:
     """A segment whose chunks of these ids, ascending, have these vectors; others' are ignored."""
+    numbers = vectors([segment], quantised.shape[1]).copy()
+    flags = embedded([segment]).copy()
+    _put(segment, numbers, flags, ids, quantised)
+    return replace(segment, embedded=flags.tobytes(), vectors=numbers.tobytes())
+
+
+def with_encodings(
+    segment: Segment, ids: npt.NDArray[np.int64], quantised: npt.NDArray[np.int8]
+) -> Segment:
+    """The same with encodings; those of another dimension are forgotten."""
+    dimension = quantised.shape[1]
+    kept = segment if _dimension([segment]) == dimension else replace(segment, encoded=b"")
+    numbers = encodings([kept] if kept.encoded else [replace(kept, encodings=b"")], dimension)
+    numbers, flags = numbers.copy(), encoded([kept]).copy()
+    _put(segment, numbers, flags, ids, quantised)
+    return replace(segment, encoded=flags.tobytes(), encodings=numbers.tobytes())
+
+
+def _put(
+    segment: Segment,
+    numbers: npt.NDArray[np.int8],
+    flags: npt.NDArray[np.bool_],
+    ids: npt.NDArray[np.int64],
+    quantised: npt.NDArray[np.int8],
+) -> None:
+    """Write what came for the chunks of a segment over what it has; `ids` ascending."""
     own = heads([segment])["id"]
     places = np.searchsorted(ids, own)
     hits = np.flatnonzero(places < len(ids))
     hits = hits[ids[places[hits]] == own[hits]]
-    numbers = vectors([segment], quantised.shape[1]).copy()
-    flags = embedded([segment]).copy()
     numbers[hits] = quantised[places[hits]]
     flags[hits] = True
-    return Segment(
-        embedded=flags.tobytes(),
-        heads=segment.heads,
-        terms=segment.terms,
-        vectors=numbers.tobytes(),
-    )
 
 
 def with_terms(segment: Segment, hashed: Sequence[bytes]) -> Segment:
     """A segment whose chunks have these hashed terms, one byte string each."""
     records = heads([segment]).copy()
     records["terms"] = [len(part) // 4 for part in hashed]
-    return Segment(
-        embedded=segment.embedded,
-        heads=records.tobytes(),
-        terms=b"".join(hashed),
-        vectors=segment.vectors,
-    )
+    return replace(segment, heads=records.tobytes(), terms=b"".join(hashed))

@@ -19,7 +19,12 @@ from memrouter.store.sqlite.segments import Segment
 
 Rows = npt.NDArray[np.int64]
 
-_ROW_ARRAYS = ("ids", "memories", "groups", "created", "roles", "digests", "embedded", "vectors")
+_NUMBERS = (("vectors", "embedded"), ("encodings", "encoded"))
+"""Arrays of vectors, each with the one that says in which rows they are there."""
+_ROW_ARRAYS = (
+    *("ids", "memories", "groups", "created", "roles", "digests"),
+    *(name for pair in _NUMBERS for name in pair),
+)
 _SOON = 8
 """Revisions that are caught up with at once, as few rows came with them."""
 _FEW = 64
@@ -40,6 +45,16 @@ class View:
         return ("" if self.core else self.session), self.session
 
 
+@dataclass(frozen=True, slots=True)
+class Makers:
+    """Whose vectors a vault holds, and how many numbers each has."""
+
+    embedder: str = ""
+    dimension: int = 0
+    encoder: str = ""
+    encoder_dimension: int = 0
+
+
 class Held:
     """The signals of one view, in arrays with room for more. One thread at a time."""
 
@@ -55,33 +70,41 @@ class Held:
         arrays = self._room or {n: getattr(self.signals, n) for n in (*_ROW_ARRAYS, "terms")}
         return sum(array.nbytes for array in arrays.values()) + 8 * len(self.signals.ids) + 2_000
 
-    def take(self, changed: Sequence[Segment], revision: int, embedder: str, dim: int) -> None:
+    def take(self, changed: Sequence[Segment], revision: int, makers: Makers) -> None:
         """Take in segments that were added or changed; their old rows may be among them."""
-        fresh = build(changed, revision, embedder, dim)
-        self._widen(dim)
-        self._take_vectors(fresh, revision, embedder)
+        fresh = build(changed, revision, makers)
+        for name, flags in _NUMBERS:
+            self._widen(name, getattr(fresh, name).shape[1])
+            self._take_vectors(fresh, name, flags)
+        self.signals = _replaced(
+            self.signals,
+            revision=revision,
+            embedder=makers.embedder,
+            encoder=makers.encoder,
+        )
         new = np.flatnonzero(fresh.ids > self.last)
         if len(new):
             self.last = int(fresh.ids.max())
             self._insert(fresh if len(new) == len(fresh.ids) else picked(fresh, new))
 
-    def _take_vectors(self, fresh: Signals, revision: int, embedder: str) -> None:
+    def _take_vectors(self, fresh: Signals, name: str, flagged: str) -> None:
         old = self.signals
-        flags = old.embedded
+        flags = getattr(old, flagged)
+        given = np.flatnonzero(getattr(fresh, flagged) & (fresh.ids <= self.last))
+        if not len(given):
+            return
         waiting = np.flatnonzero(~flags)
-        given = np.flatnonzero(fresh.embedded & (fresh.ids <= self.last))
-        if len(waiting) and len(given):
-            _, rows, places = np.intersect1d(
-                old.ids[waiting], fresh.ids[given], assume_unique=True, return_indices=True
-            )
-            rows, places = waiting[rows], given[places]
-            # In place: whoever holds the old arrays was told that these rows have no vector.
-            self._writable_vectors()[rows] = fresh.vectors[places]
-            flags = flags.copy()
-            flags[rows] = True
-            if "embedded" in self._room:
-                self._room["embedded"] = _with_room(flags, len(self._room["embedded"]))
-        self.signals = _replaced(self.signals, revision=revision, embedder=embedder, embedded=flags)
+        _, rows, places = np.intersect1d(
+            old.ids[waiting], fresh.ids[given], assume_unique=True, return_indices=True
+        )
+        rows, places = waiting[rows], given[places]
+        # In place: whoever holds the old arrays was told that these rows have no vector.
+        self._writable(name)[rows] = getattr(fresh, name)[places]
+        flags = flags.copy()
+        flags[rows] = True
+        if flagged in self._room:
+            self._room[flagged] = _with_room(flags, len(self._room[flagged]))
+        self.signals = _replaced(self.signals, **{flagged: flags})
 
     def _insert(self, new: Signals) -> None:
         old = self.signals
@@ -103,6 +126,7 @@ class Held:
         self.signals = Signals(
             revision=new.revision,
             embedder=new.embedder,
+            encoder=new.encoder,
             terms=self._room["terms"][:total],
             starts=self._room["starts"][: count + 1],
             **views,
@@ -136,18 +160,20 @@ class Held:
         self._room["terms"] = np.empty(hashes, np.uint32)
         self._room["starts"] = np.empty(rows + 1, np.int64)
 
-    def _widen(self, dimension: int) -> None:
+    def _widen(self, name: str, dimension: int) -> None:
         """The first vectors of a vault say how wide they are."""
         old = self.signals
-        if old.vectors.shape[1] != dimension:
+        if getattr(old, name).shape[1] != dimension:
             self._room = {}
             wide = np.zeros((len(old.ids), dimension), np.int8)
-            self.signals = _replaced(old, vectors=wide)
+            self.signals = _replaced(old, **{name: wide})
 
-    def _writable_vectors(self) -> npt.NDArray[np.int8]:
-        if not self.signals.vectors.flags.writeable:  # they lie in what SQLite returned
-            self.signals = _replaced(self.signals, vectors=self.signals.vectors.copy())
-        return self.signals.vectors
+    def _writable(self, name: str) -> npt.NDArray[np.int8]:
+        found: npt.NDArray[np.int8] = getattr(self.signals, name)
+        if not found.flags.writeable:  # they lie in what SQLite returned
+            found = found.copy()
+            self.signals = _replaced(self.signals, **{name: found})
+        return found
 
 
 class SignalCache:
@@ -167,7 +193,7 @@ class SignalCache:
                 return None
             self._held.move_to_end(view)
         held, _ = found
-        revision, epoch, _, _ = database.one("state") or (0, 0, "", 0)
+        revision, epoch, *_ = database.one("state") or (0, 0)
         if held.epoch != epoch:
             return None
         behind = revision - held.signals.revision
@@ -180,14 +206,15 @@ class SignalCache:
         with self._lock:
             held = self._held[view][0] if view in self._held else None
         with database.reading():
-            revision, epoch, embedder, dimension = database.one("state") or (0, 0, "", 0)
+            revision, epoch, *made = database.one("state") or (0, 0, "", 0, "", 0)
+            makers = Makers(*made)
             if held is None or held.epoch != epoch:
                 rows = database.all("segments", *view.sessions)
-                signals = build([Segment(*row) for row in rows], revision, embedder, dimension)
+                signals = build([Segment(*row) for row in rows], revision, makers)
                 held = Held(signals, epoch)
             elif held.signals.revision != revision:
                 rows = database.all("segments_since", *view.sessions, held.signals.revision)
-                held.take([Segment(*row) for row in rows], revision, embedder, dimension)
+                held.take([Segment(*row) for row in rows], revision, makers)
         self._put(view, held)
         return held.signals
 
@@ -205,9 +232,7 @@ class SignalCache:
                 self._bytes -= freed
 
 
-def build(
-    segments: Sequence[Segment], revision: int = 0, embedder: str = "", dimension: int = 0
-) -> Signals:
+def build(segments: Sequence[Segment], revision: int = 0, makers: Makers = Makers()) -> Signals:
     """Segments as arrays, in the order that Signals promises."""
     heads = packing.heads(segments)
     starts = np.zeros(len(heads) + 1, np.int64)
@@ -223,9 +248,12 @@ def build(
             digests=heads["digest"].astype(np.uint64),
             terms=packing.terms(segments),
             starts=starts,
-            vectors=packing.vectors(segments, dimension),
+            vectors=packing.vectors(segments, makers.dimension),
             embedded=packing.embedded(segments),
-            embedder=embedder,
+            embedder=makers.embedder,
+            encodings=packing.encodings(segments, makers.encoder_dimension),
+            encoded=packing.encoded(segments),
+            encoder=makers.encoder,
         )
     )
 
@@ -305,5 +333,5 @@ def _with_room(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
 
 
 def _replaced(signals: Signals, **changes: Any) -> Signals:
-    names = (*_ROW_ARRAYS, "terms", "starts", "revision", "embedder")
+    names = (*_ROW_ARRAYS, "terms", "starts", "revision", "embedder", "encoder")
     return Signals(**{name: changes.get(name, getattr(signals, name)) for name in names})

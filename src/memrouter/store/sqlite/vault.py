@@ -14,9 +14,10 @@ from memrouter.domain import (
     Block,
     Chunk,
     Memory,
+    Pending,
     VaultStats,
 )
-from memrouter.ports import Pending, Place
+from memrouter.ports import Place
 from memrouter.store.sqlite.database import Database
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -102,6 +103,7 @@ def stats(db: Database, session: str) -> VaultStats:
     assert row is not None
     assert counts is not None
     memories, tokens, oldest, newest = row
+    encoder, _, embedder = db.one("encoders") or ("", "", "")
     sessions = (int(memories > 0),) if session else db.one("count_sessions") or (0,)
     return VaultStats(
         memories=memories,
@@ -111,7 +113,9 @@ def stats(db: Database, session: str) -> VaultStats:
         sessions=sessions[0],
         chunks=counts[0],
         pending=counts[1] or 0,
-        embedder=(db.one("embedder") or ("",))[0],
+        embedder=embedder,
+        encoder=encoder,
+        unencoded=counts[2] or 0,
     )
 
 
@@ -135,6 +139,17 @@ def pending(db: Database, limit: int) -> list[Pending]:
     """See VaultStore.pending."""
     rows = db.all("pending", limit)
     return [Pending(id=id, text=text, created=moment(created)) for id, text, created in rows]
+
+
+def unencoded(db: Database, encoder: str, limit: int) -> list[Pending]:
+    """See VaultStore.unencoded."""
+    held, following, _ = db.one("encoders") or ("", "", "")
+    if encoder != (following or held):
+        return []
+    return [
+        Pending(id=id, text=text, created=moment(created), before=before)
+        for id, text, created, before in db.all("unencoded", limit)
+    ]
 
 
 def hexed(keys: Sequence[bytes]) -> str:

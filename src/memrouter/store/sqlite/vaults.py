@@ -15,6 +15,7 @@ from memrouter.domain import (
     Chunk,
     Memory,
     NewTurn,
+    Pending,
     Scope,
     VaultId,
     VaultStats,
@@ -22,8 +23,8 @@ from memrouter.domain import (
 )
 from memrouter.errors import StoreError
 from memrouter.ops.logs import logger
-from memrouter.ports import Pending, Place, Ready, Signals, Stored
-from memrouter.store.sqlite import reindexing, writing
+from memrouter.ports import Place, Ready, Signals, Stored
+from memrouter.store.sqlite import encoding, reindexing, writing
 from memrouter.store.sqlite import vault as file
 from memrouter.store.sqlite.backlog import Marks
 from memrouter.store.sqlite.database import Database, mapped
@@ -124,17 +125,20 @@ class SqliteVaultStore:
         dropped: Sequence[bytes] = (),
         now: datetime,
         ready: Ready | None = None,
+        encoder: str = "",
     ) -> Stored:
         adds_work = any(turn.pieces for turn in turns)
 
         def work(db: Database) -> Stored:
+            if adds_work and (encoder or encoding.aimed(db)):
+                self._marks.add(vault)
             if ready is not None and adds_work:
-                stored = writing.remember(db, turns, block, used, dropped, now, ready)
+                stored = writing.remember(db, turns, block, used, dropped, now, ready, encoder)
                 if stored is not None:
                     return stored
             if adds_work:
                 self._marks.add(vault)
-            stored = writing.remember(db, turns, block, used, dropped, now, None)
+            stored = writing.remember(db, turns, block, used, dropped, now, None, encoder)
             assert stored is not None
             return stored
 
@@ -154,6 +158,31 @@ class SqliteVaultStore:
         if self._vaults.path(vault).exists():
             await self._vaults.write(
                 vault, lambda db: writing.set_vectors(db, embedder, ids, vectors)
+            )
+
+    async def encode_by(self, vault: VaultId, encoder: str) -> int:
+        if not self._vaults.path(vault).exists():
+            return 0
+
+        def work(db: Database) -> int:
+            if encoder:
+                self._marks.add(vault)
+            return encoding.encode_by(db, encoder)
+
+        return await self._vaults.write(vault, work)
+
+    async def unencoded(self, vault: VaultId, encoder: str, limit: int) -> Sequence[Pending]:
+        found = await self._vaults.read(vault, lambda db: file.unencoded(db, encoder, limit))
+        if not found:
+            await self._settle(vault)
+        return found or ()
+
+    async def set_encodings(
+        self, vault: VaultId, encoder: str, ids: Sequence[int], vectors: Vectors
+    ) -> None:
+        if self._vaults.path(vault).exists():
+            await self._vaults.write(
+                vault, lambda db: encoding.set_encodings(db, encoder, ids, vectors)
             )
 
     async def backlog(self) -> AsyncIterator[VaultId]:

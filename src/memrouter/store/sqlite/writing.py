@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ import orjson
 from memrouter.domain import ROLES, Block, NewTurn, Vectors
 from memrouter.errors import Conflict, StoreError
 from memrouter.ports import Ready, Stored
+from memrouter.store.sqlite import encoding
 from memrouter.store.sqlite import segments as packing
 from memrouter.store.sqlite.database import Database
 from memrouter.store.sqlite.segments import FULL, HEAD, MANY, Segment
@@ -30,10 +31,11 @@ def remember(
     dropped: Sequence[bytes],
     now: datetime,
     ready: Ready | None,
+    encoder: str = "",
 ) -> Stored | None:
     """See VaultStore.remember. None, and nothing stored, if what is ready cannot be used."""
     with db.transaction():
-        write = _Write(db, ready)
+        write = _Write(db, ready, encoding.aim(db, encoder))
         if not write.usable:
             return None
         for turn in turns:
@@ -62,15 +64,16 @@ _Row = tuple[tuple[int, ...], bytes, int]
 class _Write:
     """Adds turns within one transaction."""
 
-    def __init__(self, db: Database, ready: Ready | None) -> None:
+    def __init__(self, db: Database, ready: Ready | None, encoder: str) -> None:
         self._db = db
+        self._encoder = encoder
         row = db.one("state")
-        self.revision, _, embedder, self._dimension = row or (0, 0, "", 0)
+        self.revision, _, embedder, self._dimension, *_ = row or (0, 0, "", 0)
         self.usable = ready is None or (
             embedder in ("", ready.embedder) and self._dimension in (0, ready.vectors.shape[1])
         )
         self._ready = ready
-        self._vectors = None if ready is None else quantised(ready.vectors)
+        self._vectors = None if ready is None else encoding.quantised(ready.vectors)
         self._piece = 0
         self._threads: dict[tuple[str, str], int] = {}
         self._rows: dict[str, list[_Row]] = {}
@@ -86,7 +89,7 @@ class _Write:
         if id is None or not turn.keep:
             return
         if not self.turns:
-            self.revision = _next_revision(self._db)
+            self.revision = encoding.next_revision(self._db)
         self.turns += 1
         digest = int.from_bytes(turn.digest[:8], "little")
         rows = self._rows.setdefault(storable(turn.session), [])
@@ -107,6 +110,9 @@ class _Write:
         if self._vectors is None:
             self.pending = True
             self._db.many("add_pending", [(id,) for id in self.chunks])
+        if self._encoder:
+            self.pending = True
+            self._db.many("add_unencoded", [(id,) for id in self.chunks])
         for session, rows in self._rows.items():
             heads, terms, numbers = zip(*rows, strict=True)
             vectors = None if self._vectors is None else self._vectors[list(numbers)]
@@ -158,14 +164,9 @@ def _put_block(db: Database, block: Block, now: datetime) -> None:
     )
 
 
-def quantised(vectors: Vectors) -> npt.NDArray[np.int8]:
-    """Vectors as they are stored: times 127, rounded."""
-    return np.clip(np.rint(vectors * 127), -127, 127).astype(np.int8)
-
-
 def set_vectors(db: Database, embedder: str, ids: Sequence[int], vectors: Vectors) -> None:
     """See VaultStore.set_vectors."""
-    rows = quantised(vectors)
+    rows = encoding.quantised(vectors)
     with db.transaction():
         held, dimension = db.one("embedder") or ("", 0)
         if held not in ("", embedder):
@@ -174,11 +175,11 @@ def set_vectors(db: Database, embedder: str, ids: Sequence[int], vectors: Vector
             raise StoreError(f"Vectors of {rows.shape[1]} dimensions in a vault of {dimension}")
         if not dimension:
             db.one("set_embedder", embedder, rows.shape[1])
-        revision = _next_revision(db)
+        revision = encoding.next_revision(db)
         order = np.argsort(np.array(ids, np.int64), kind="stable")
         sorted_ids, rows = np.array(ids, np.int64)[order], rows[order]
         again = False
-        for place, segment in _segments_of(db, ids):
+        for place, segment in encoding.segments_of(db, ids):
             fresh = packing.with_vectors(segment, sorted_ids, rows)
             again = again or _overwrites(segment, sorted_ids)
             db.one("change_vectors", revision, fresh.embedded, fresh.vectors, place)
@@ -267,6 +268,7 @@ def reset(db: Database) -> None:
         db.one("forget_vectors")
         db.one("all_pending")
         db.one("set_embedder", "", 0)
+        encoding.forget(db)
         db.one("next_epoch")
 
 
@@ -276,25 +278,16 @@ def _drop_blocks_with(db: Database, gone: set[int]) -> None:
             db.one("drop_block", key)
 
 
-def _next_revision(db: Database) -> int:
-    row = db.one("next_revision")
-    if row is None:
-        raise StoreError(f"{db.path.name} has no meta row", "Restore it from a backup")
-    return int(row[0])
-
-
-def _segments_of(db: Database, chunks: Iterable[int]) -> list[tuple[int, Segment]]:
-    rows = db.all("segments_of", orjson.dumps(list(chunks)).decode())
-    return [(row[0], Segment(*row[1:])) for row in rows]
-
-
 def _add_segment(db: Database, session: str, segment: Segment, changed: int) -> None:
     first = int(packing.heads([segment])["id"][0])
     db.one("add_segment", session, first, segment.size, changed, *_values(segment))
 
 
 def _values(segment: Segment) -> tuple[Any, ...]:
-    return segment.embedded, segment.heads, segment.terms, segment.vectors
+    return (
+        *(segment.embedded, segment.heads, segment.terms, segment.vectors),
+        *(segment.encoded, segment.encodings),
+    )
 
 
 def _merge(db: Database, session: str, dimension: int) -> None:
@@ -317,8 +310,8 @@ def _overwrites(segment: Segment, ids: npt.NDArray[np.int64]) -> bool:
 
 
 def _drop_rows(db: Database, chunks: set[int]) -> None:
-    _, _, _, dimension = db.one("state") or (0, 0, "", 0)
-    for id, segment in _segments_of(db, chunks):
+    _, _, _, dimension, *_ = db.one("state") or (0, 0, "", 0)
+    for id, segment in encoding.segments_of(db, chunks):
         left = packing.without(segment, chunks, dimension)
         if left.size:
             db.one("change_segment", left.size, 0, *_values(left), id)

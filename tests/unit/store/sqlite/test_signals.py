@@ -10,7 +10,7 @@ from memrouter.domain import VaultId
 from memrouter.ports import Signals
 from memrouter.store.sqlite.database import Database
 from memrouter.store.sqlite.segments import HEAD, Segment
-from memrouter.store.sqlite.signals import Held, SignalCache, View, build
+from memrouter.store.sqlite.signals import Held, Makers, SignalCache, View, build
 from memrouter.store.statements import statements
 
 Row = tuple[int, int, int, bool]
@@ -78,8 +78,10 @@ def test_arrays_kept_up_are_those_built_anew(
         # A segment brings rows along that did not change.
         told += [row for row in everything.values() if row not in told][:3]
         before, copy = held.signals, listed(held.signals)
-        held.take([segment(*sorted(told))] if told else [], revision, "e", 2)
-        whole = build([segment(*everything.values())] if everything else [], revision, "e", 2)
+        held.take([segment(*sorted(told))] if told else [], revision, Makers("e", 2))
+        whole = build(
+            [segment(*everything.values())] if everything else [], revision, Makers("e", 2)
+        )
         assert listed(held.signals) == listed(whole)
         assert (held.signals.revision, held.signals.embedder) == (revision, "e")
         kept = [a for at, a in enumerate(listed(before)) if at != 7]
@@ -88,13 +90,13 @@ def test_arrays_kept_up_are_those_built_anew(
 
 def test_appended_rows_are_written_into_the_room_behind() -> None:
     rows = [(n, 1, n, True) for n in range(1, 500)]
-    held = Held(build([segment(*rows[:300])], 1, "e", 2), epoch=0)
-    held.take([segment(rows[300])], 2, "e", 2)
+    held = Held(build([segment(*rows[:300])], 1, Makers("e", 2)), epoch=0)
+    held.take([segment(rows[300])], 2, Makers("e", 2))
     rooms = {id(held.signals.vectors.base)}
     for revision, row in enumerate(rows[301:], start=3):
-        held.take([segment(row)], revision, "e", 2)
+        held.take([segment(row)], revision, Makers("e", 2))
         rooms.add(id(held.signals.vectors.base))
-    assert listed(held.signals) == listed(build([segment(*rows)], 1, "e", 2))
+    assert listed(held.signals) == listed(build([segment(*rows)], 1, Makers("e", 2)))
     assert len(rooms) <= 4
 
 
@@ -102,8 +104,9 @@ def test_the_cache_keeps_to_its_size(tmp_path: Path) -> None:
     database = Database(tmp_path / "v.db", statements("vault"), first=[("new_meta", ("v", 0))])
     database.one("set_embedder", "e", 2)
     one = segment(*((n, 1, n, True) for n in range(1, 200)))
-    database.one("add_segment", "", 1, one.size, 1, one.embedded, one.heads, one.terms, one.vectors)
-    size = Held(build([one], 1, "e", 2), epoch=0).size_bytes
+    columns = (one.embedded, one.heads, one.terms, one.vectors, one.encoded, one.encodings)
+    database.one("add_segment", "", 1, one.size, 1, *columns)
+    size = Held(build([one], 1, Makers("e", 2)), epoch=0).size_bytes
     cache = SignalCache(3 * size + 10)
     for n in range(10):
         assert len(cache.get(View(VaultId(f"{n}"), "", core=True), database).ids) == 199

@@ -10,8 +10,9 @@ import pytest
 from memrouter.domain import NewTurn, Piece, Vectors
 from memrouter.ports import Ready, Stored
 from memrouter.store.sqlite.database import Database
+from memrouter.store.sqlite.encoding import quantised
 from memrouter.store.sqlite.segments import FULL, MANY, Segment, embedded, heads
-from memrouter.store.sqlite.writing import clear, delete, quantised, remember, reset, set_vectors
+from memrouter.store.sqlite.writing import clear, delete, remember, reset, set_vectors
 from memrouter.store.statements import statements
 
 NOW = datetime(2026, 6, 5, tzinfo=UTC)
@@ -120,7 +121,7 @@ def test_after_a_reset_every_chunk_waits_again(database: Database) -> None:
     reset(database)
     assert [row[0] for row in database.all("pending", 9)] == [*stored.chunks, *late.chunks]
     assert not embedded(segments(database)).any()
-    assert database.one("state")[2:] == ("", 0)  # type: ignore[index]
+    assert database.one("state")[2:] == ("", 0, "", 0)  # type: ignore[index]
 
 
 def test_blocks_that_nobody_used_for_days_go(database: Database) -> None:
