@@ -72,6 +72,12 @@ class Router:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of the first process."""
+        assert self._process is not None
+        return self._process.pid
+
     def spawn(self) -> None:
         """Start the processes; returns at once."""
         self.starts += 1
@@ -163,10 +169,10 @@ def _environment(
     return env | {f"MEMROUTER_{name}": value for name, value in ours.items()}
 
 
-def http_client() -> aiohttp.ClientSession:
+def http_client(patience_s: float = 180) -> aiohttp.ClientSession:
     """A client that waits as long as a drill needs, and no longer."""
     return aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=180),
+        timeout=aiohttp.ClientTimeout(total=patience_s),
         connector=aiohttp.TCPConnector(limit=0, force_close=True),
         headers={"authorization": f"Bearer {ACCOUNT_KEY}"},
         trust_env=False,

@@ -12,6 +12,7 @@ from bench.drills import audit, fuzz, shim
 from bench.drills.fuzz_targets import TARGETS
 from bench.drills.journal import Disk, Record, read
 from bench.drills.serving import DrillError
+from bench.drills.soak import Sample, leaks
 from bench.drills.writers import Ledger
 
 A, FOLDER = "/d/a", "/d"
@@ -137,3 +138,26 @@ def test_an_audit_fails_for_what_is_known_alone(
     judged, lines = audit.judged(report)
     assert judged == status
     assert said in "\n".join(lines)
+
+
+GROWN: dict[str, tuple[dict[str, int], list[str]]] = {
+    "nothing": ({}, []),
+    "connections in the pool": ({"files": 4, "sockets": 4}, []),
+    "files": ({"files": 30}, ["files: 60 after 2 minutes, 90 at the end"]),
+    "memory": ({"rss_bytes": 50 << 20}, ["RSS: 120.0 MB, then 170.0 MB"]),
+    "a request": ({"running": 1}, ["requests were under way while no client asked"]),
+}
+
+
+@pytest.mark.parametrize(("grown", "found"), GROWN.values(), ids=GROWN)
+def test_a_soak_sees_what_grew(grown: dict[str, int], found: list[str]) -> None:
+    base = {"rss_bytes": 120 << 20, "files": 60, "sockets": 5, "threads": 18, "running": 0}
+    samples = [
+        Sample(
+            minute=minute,
+            requests=100 * minute,
+            **{n: v + (grown.get(n, 0) if minute > 2 else 0) for n, v in base.items()},
+        )
+        for minute in range(1, 7)
+    ]
+    assert leaks(samples, clients=8) == found

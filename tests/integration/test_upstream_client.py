@@ -83,7 +83,8 @@ async def provider(handler: Handler, tls: ssl.SSLContext | None = None) -> Async
     finally:
         server.close()
         for peer in it.peers:
-            peer.writer.transport.abort()
+            if not peer.writer.is_closing():
+                peer.writer.transport.abort()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ TESTED_ELSEWHERE = {
     "store/sqlite/directory.py": "tests/contract/test_directory.py",
     "testing/asgi.py": "tests/integration calls everything by it",
     "testing/directory.py": "tests/contract/test_directory.py",
+    "testing/faults.py": "tests/integration/test_faults.py shows each of them to the router",
     "testing/store.py": "tests/contract/test_vault_store.py",
     "testing/vault.py": "tests/contract/test_vault_store.py",
     **{

@@ -34,6 +34,11 @@ _MAX_HEADERS = 512
 _MAX_ORIGINS = 1_024
 _BROKEN = (aiohttp.ClientError, HttpProcessingError, OSError)
 """What aiohttp raises when a connection fails; timeouts are OSErrors."""
+_CLOSED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError)
+"""What it raises when the other end has closed it."""
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that may be sent twice. A model's answer may be on its bill although nothing of it came,
+so a POST is never sent again here: its client decides, and SDKs do after a 502."""
 
 
 class _Protocol(ResponseHandler):
@@ -43,6 +48,8 @@ class _Protocol(ResponseHandler):
     """
 
     answer: StreamReader | None = None
+    used: bool = False
+    """Whether a request was answered on it before: its peer may be closing it just now."""
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -126,6 +133,7 @@ class HttpAnswer:
             return  # answered before all was sent: the connection is of no further use
         self._connection = None
         self._open_answers.discard(self)
+        self._protocol.used = True
         connection.release()
 
 
@@ -182,17 +190,22 @@ class HttpUpstream:
         if route.proxy is not None and not route.is_ssl():
             path = target.url
         head = write_head(method, path, route.headers, target.headers, headers, body)
-        connection = await self._connect(target, route)
-        protocol = connection.protocol
-        assert isinstance(protocol, _Protocol)  # there is one until it is released
-        try:
-            return await self._exchange(method, target, connection, protocol, head, headers, body)
-        except BaseException as e:
-            protocol.abort()
-            connection.close()
-            if isinstance(e, _BROKEN):
-                raise _broken(target.provider, e) from e
-            raise
+        while True:
+            connection = await self._connect(target, route)
+            protocol = connection.protocol
+            assert isinstance(protocol, _Protocol)  # there is one until it is released
+            try:
+                return await self._exchange(
+                    method, target, connection, protocol, head, headers, body
+                )
+            except BaseException as e:
+                protocol.abort()
+                connection.close()
+                if protocol.used and method in _SAFE and body == b"" and isinstance(e, _CLOSED):
+                    continue  # it was closed just as we wrote; every one that idled may be
+                if isinstance(e, _BROKEN):
+                    raise _broken(target.provider, e) from e
+                raise
 
     async def close(self) -> None:
         """Close every connection, those in use too."""
@@ -239,7 +252,13 @@ class HttpUpstream:
         # Through a proxy only the proxy is resolved here; where it connects to is its matter.
         connector = self._connector(guarded=target.guarded and self._proxy is None)
         try:
-            return await connector.connect(route, traces=[], timeout=self._timeout)
+            while True:
+                found = await connector.connect(route, traces=[], timeout=self._timeout)
+                if found.protocol is None or not found.protocol.should_close:
+                    return found
+                # It was spoken on while idle: the next request would take that for its answer.
+                found.protocol.abort()
+                found.close()
         except _BROKEN as e:
             raise _unreachable(target.provider, route, e) from e
 
@@ -275,8 +294,12 @@ class HttpUpstream:
         else:
             transport.write(head)
             upload = _Upload(protocol, body, declared_length(headers))
+        # Each byte of a head restarts the read timeout; one that never ends must end, too. What
+        # is uploaded may take its time: there, only silence counts.
+        in_all_s = self._read_timeout_s if upload is None else None
         try:
-            message, payload = await _final_message(protocol)
+            async with asyncio.timeout(in_all_s):
+                message, payload = await _final_message(protocol)
         except BaseException as e:
             if upload is not None:
                 await upload.stop()
