@@ -22,6 +22,7 @@ from memrouter.config import Embeddings as EmbeddingSettings
 from memrouter.domain import Analysis, Scope
 from memrouter.edge.access import MemoryParts
 from memrouter.edge.account_api import AccountApi
+from memrouter.edge.admission import Admission
 from memrouter.edge.callers import Callers
 from memrouter.edge.catalog import Catalog
 from memrouter.edge.delivery import Delivery
@@ -277,9 +278,16 @@ def create_with(parts: Parts) -> Edge:
     rooms = remembering(parts, on_stored)
     memory = rooms.memory
     meter = Meter(parts.directory, parts.clock)
+    admission = Admission(
+        max_requests=config.max_requests,
+        max_recalls=config.max_recalls,
+        max_bodies_bytes=config.max_bodies_mb << 20,
+        on_shed=lambda what: metrics.shed.labels(what).inc(),
+    )
     callers = LimitedCallers(
         parts.directory,
         Limits(meter, parts.clock),
+        admission,
         user_headers=config.user_headers,
         session_headers=config.session_headers,
         bounds_by_default=config.infinite_chat.enabled,
@@ -309,6 +317,7 @@ def create_with(parts: Parts) -> Edge:
         targets,
         delivery,
         metrics,
+        admission,
         RelaySettings(
             window=Window(
                 threshold_tokens=config.infinite_chat.threshold_tokens,
@@ -317,6 +326,7 @@ def create_with(parts: Parts) -> Edge:
             ),
             max_body_bytes=config.max_body_bytes,
             recall_timeout_s=config.recall_timeout_s,
+            max_commits=config.max_commits,
         ),
     )
     memory_parts = MemoryParts(

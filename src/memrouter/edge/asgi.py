@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 from memrouter.edge import headers as headers_
+from memrouter.edge.admission import Place
 from memrouter.errors import BadRequest, TooLarge
 
 Message = MutableMapping[str, Any]
@@ -33,6 +34,8 @@ class Request:
     """perf_counter when it came."""
     named: dict[str, str] = field(default_factory=dict)
     """Header name → first value."""
+    place: Place | None = None
+    """Its place among those under way, once its caller is known."""
     parameters: dict[str, str] = field(default_factory=dict)
     """Query parameters, decoded; of repeated ones the first."""
 
@@ -70,19 +73,29 @@ def too_large(limit: int) -> TooLarge:
 
 
 async def read_body(request: Request, receive: Receive, limit: int) -> bytes:
-    """The whole request body. Raises TooLarge past `limit` bytes, ClientGone if it breaks off."""
+    """The whole request body.
+
+    Raises TooLarge past `limit` bytes, Overloaded if too many are held already, ClientGone if it
+    breaks off.
+    """
+    hold = request.place.hold if request.place is not None else None
     length = request.named.get("content-length")
     if length is not None:
         if not (length.isascii() and length.isdigit() and len(length) < 20):
             raise BadRequest("Content-Length is not a number", "Leave it to your HTTP client")
         if int(length) > limit:
             raise too_large(limit)
+        if hold is not None:
+            hold(int(length))
+            hold = None
     blocks: list[bytes] = []
     size = 0
     async for block in body_blocks(receive):
         size += len(block)
         if size > limit:
             raise too_large(limit)
+        if hold is not None:
+            hold(len(block))
         blocks.append(block)
     return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 

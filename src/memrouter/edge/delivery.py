@@ -52,6 +52,11 @@ class Delivery:
         self._on_served = on_served
         self._commits: set[asyncio.Task[None]] = set()
 
+    @property
+    def commits(self) -> int:
+        """How many exchanges wait to be stored, or are being stored."""
+        return len(self._commits)
+
     async def drain(self, timeout_s: float) -> None:
         """Wait until everything that was accepted is stored, or a store that hangs is given up."""
         try:

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from time import perf_counter
 
 from memrouter.domain import KeyId, KeyRecord
+from memrouter.edge.admission import Admission
 from memrouter.edge.asgi import Request
 from memrouter.edge.callers import Caller, Callers
 from memrouter.edge.usage import Meter
@@ -78,12 +79,13 @@ class Limits:
 
 
 class LimitedCallers(Callers):
-    """Identifies callers, and lets none through that is over its limits."""
+    """Identifies callers, and lets none through that is over its limits, or the router over its."""
 
     def __init__(
         self,
         directory: Directory,
         limits: Limits,
+        admission: Admission,
         *,
         user_headers: tuple[str, ...] = (),
         session_headers: tuple[str, ...] = (),
@@ -96,10 +98,16 @@ class LimitedCallers(Callers):
             bounds_by_default=bounds_by_default,
         )
         self._limits = limits
+        self._admission = admission
 
     async def identify(self, request: Request) -> Caller:
-        """The caller of a request. Raises Unauthorized, RateLimited or QuotaExhausted."""
+        """The caller of a request, which has a place from now on until its edge gives it back.
+
+        Raises Unauthorized, Overloaded, RateLimited or QuotaExhausted.
+        """
         caller = await super().identify(request)
+        if request.place is None:
+            request.place = self._admission.enter(caller.key.id)
         await self._limits.admit(caller.key, spends=request.method == "POST")
         return caller
 

@@ -226,6 +226,8 @@ async def _read(to: Access, request: Request, read: JsonLines, limit_bytes: int)
         size += len(block)
         if size > limit_bytes:
             raise wrong or asgi.too_large(limit_bytes)
+        if to.head.place is not None:
+            to.head.place.hold(len(block))
         if wrong is None:
             wrong = _feed(read, block)
             await asyncio.sleep(0)  # blocks may lie ready; others get their turn all the same

@@ -14,6 +14,7 @@ from time import perf_counter
 from memrouter import tokens
 from memrouter.domain import Scope
 from memrouter.edge import asgi, controls, respond
+from memrouter.edge.admission import Admission, What
 from memrouter.edge.asgi import ClientGone, Receive, Request, Send
 from memrouter.edge.callers import Caller, Callers
 from memrouter.edge.controls import Controls
@@ -41,6 +42,7 @@ class RelaySettings:
     window: Window
     max_body_bytes: int = 64 << 20
     recall_timeout_s: float = 0.25
+    max_commits: int = 1_000
 
 
 class Relay:
@@ -54,6 +56,7 @@ class Relay:
         targets: Targets,
         delivery: Delivery,
         metrics: Metrics,
+        admission: Admission,
         settings: RelaySettings,
     ) -> None:
         self._callers = callers
@@ -63,6 +66,7 @@ class Relay:
         self._delivery = delivery
         self._metrics = metrics
         self._settings = settings
+        self._admission = admission
 
     async def __call__(
         self, request: Request, endpoint: Endpoint, receive: Receive, send: Send
@@ -176,6 +180,9 @@ class Relay:
         """The body with what memory adds; as it was written where memory is off, or fails."""
         if asked.options.off:
             return written
+        if self._delivery.commits >= self._settings.max_commits:
+            self._shed(x, "memory", "store: Overloaded: too many exchanges wait to be stored")
+            return written
         tried = await attempt(
             lambda: self._planned(x, wire, scope, asked, written),
             self._settings.recall_timeout_s,
@@ -203,7 +210,15 @@ class Relay:
             system_tokens=system_tokens,
         )
         x.plan = Plan(prompt=prompt)  # what was said is stored even if recall fails
-        plan = await self._memory.plan(prompt)
+        assert x.caller is not None
+        key, recalls = x.caller.key.id, self._admission.recalls
+        if not recalls.take(key):
+            self._shed(x, "recall", "recall: Overloaded: too many at a time")
+            return written
+        try:
+            plan = await self._memory.plan(prompt)
+        finally:
+            recalls.give(key)
         body = _applied(plan, wire, written, x.model or None)
         x.plan = plan
         x.outcome.recall = plan.recall
@@ -211,6 +226,12 @@ class Relay:
         self._metrics.recalled.inc(len(plan.recall.hits))
         self._metrics.injected.inc(plan.recall.tokens)
         return body
+
+    def _shed(self, x: Exchange, what: What, said: str) -> None:
+        """Go on with less memory than was asked for, and say so."""
+        self._admission.on_shed(what)
+        self._metrics.failed_open.labels(said.partition(":")[0], "Overloaded").inc()
+        x.outcome.error = said
 
     async def _window(self, x: Exchange, wire: WireFormat, asked: Controls) -> Window | None:
         """The bounds of the conversation, where it is to have any."""

@@ -18,6 +18,7 @@ from memrouter.errors import (
     MemrouterError,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     UpstreamError,
 )
 from memrouter.ops.logs import logger
@@ -86,6 +87,8 @@ class Edge:
         except Exception as e:  # noqa: BLE001 - what a bug does to one request is said here
             status = await self._failed(request, tracked, e)
         finally:
+            if request.place is not None:
+                request.place.leave()
             self._metrics.running.dec()
             self._done(request, label, status)
 
@@ -98,7 +101,7 @@ class Edge:
             if not isinstance(error, UpstreamError):
                 raise error
             return send.status
-        if ours.status >= 500:
+        if ours.status >= 500 and not isinstance(ours, Overloaded):
             path = _shape(request)
             log.error("request failed", request=request.id, path=path, exc_info=error)
         send.headers = [(b"x-request-id", request.id.encode())]

@@ -54,6 +54,9 @@ class Metrics:
             ["stage", "error"],
             registry=own,
         )
+        self.shed = Counter(
+            "memrouter_shed", "What was refused beyond capacity", ["what"], registry=own
+        )
         self.recalled = Counter("memrouter_recalled_memories", "Memories injected", registry=own)
         self.injected = Counter("memrouter_injected_tokens", "Tokens injected", registry=own)
         self.stored = Counter("memrouter_stored_turns", "Turns stored", registry=own)

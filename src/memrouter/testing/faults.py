@@ -339,6 +339,8 @@ class FaultyProvider:
 
     tick_s: float = 1.0
     port: int = 0
+    usual: str = ""
+    """The fault of requests that ask for none."""
     requests: list[str] = field(default_factory=list)
     """The fault that each request asked for, "" for none; the last thousand."""
     connections: int = 0
@@ -364,7 +366,7 @@ class FaultyProvider:
         lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
         named = {n.strip().lower(): v.strip() for n, _, v in (x.partition(b":") for x in lines)}
         body = await reader.readexactly(int(named.get(b"content-length", b"0")))
-        name = named.get(HEADER.encode(), b"").decode()
+        name = named.get(HEADER.encode(), self.usual.encode()).decode()
         self.requests = [*self.requests[-999:], name]
         answered = reply(streamed=b'"stream": true' in body or b'"stream":true' in body)
         for step in FAULTS.get(name, good)(answered).steps:

@@ -10,6 +10,7 @@ import pytest
 
 from memrouter.domain import AccountId, KeyId, KeyRecord, UsageRow, VaultId
 from memrouter.edge import auth, limits
+from memrouter.edge.admission import Admission
 from memrouter.edge.asgi import Request
 from memrouter.edge.limits import Buckets, LimitedCallers, Limits
 from memrouter.edge.usage import Meter
@@ -184,7 +185,7 @@ async def test_callers_are_identified_and_held_to_their_limits(world: World) -> 
         quota_tokens=10,
         rate_per_minute=4,
     )
-    callers = LimitedCallers(world.directory, world.limits, user_headers=("x-user",))
+    callers = LimitedCallers(world.directory, world.limits, Admission(), user_headers=("x-user",))
     assert callers.own_headers == ("x-user",)
 
     def asked(method: str) -> Request:
