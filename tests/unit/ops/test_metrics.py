@@ -16,6 +16,7 @@ NAMES = {
     "memrouter_provider_seconds": "histogram",
     "memrouter_provider_errors": "counter",
     "memrouter_failed_open": "counter",
+    "memrouter_shed": "counter",
     "memrouter_recalled_memories": "counter",
     "memrouter_injected_tokens": "counter",
     "memrouter_stored_turns": "counter",
