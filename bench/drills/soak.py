@@ -6,8 +6,8 @@ pause, and the server's memory, files, sockets, threads and requests under way a
 
 The verdict compares the last three pauses with the first two minutes' last. Handles: within the
 number of clients, since that many connections may idle in the pool, or not. Threads: the same.
-Memory: within 10 % and 16 MB, what an allocator keeps of freed pieces; a leak of 1 KB a request
-would exceed that in 30 minutes only at 20 requests a second, so the slope is printed, too.
+Memory: within 10 %, what an allocator keeps of freed pieces, and the slope is printed, too. What is
+said is of few words: the caches of words, which are bounded, are full before the comparison begins.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from .serving import DrillError, Router
 
 _SESSIONS = 3
 _CLEARED = 40  # requests of a user after which its memory is deleted, so that vaults stay small
+_BOXES = 50  # numbers that are spoken of: words are cached, so new ones would take memory
 _PATIENCE_S = 20.0
 _MB = 1 << 20
 
@@ -110,13 +111,15 @@ class Load:
             case "leave":
                 await self._leave(user, session, sent)
             case "upload":
-                lines = [f'{{"content":"Box {sent} is {n}.","role":"user"}}' for n in range(5)]
+                lines = [
+                    f'{{"content":"Box {sent % _BOXES} is {n}.","role":"user"}}' for n in range(5)
+                ]
                 await self._ask("upload", "POST", "/v1/memory/upload", user, "\n".join(lines))
             case "search":
                 asked = {"query": "Which box is blue?", "limit": 5}
                 await self._ask("search", "POST", "/v1/memory/search", user, asked)
             case "ingest":
-                said = [{"role": "user", "content": f"My box {sent} is blue."}]
+                said = [{"role": "user", "content": f"My box {sent % _BOXES} is blue."}]
                 asked = {"messages": said, "session_id": session}
                 await self._ask("ingest", "POST", "/v1/memory/ingest", user, asked)
             case _:
@@ -124,7 +127,8 @@ class Load:
                 await self._ask("stranger", "POST", "/v1/chat/completions", user, {}, headers)
 
     def _body(self, session: str, sent: int, *, stream: bool) -> dict[str, Any]:
-        said = f"My box number {sent} is {self.dice.choice(['blue', 'red'])}. Which one is blue?"
+        color = self.dice.choice(["blue", "red"])
+        said = f"My box number {sent % _BOXES} is {color}. Which one is blue?"
         messages = [{"role": "user", "content": said}]
         return {"model": "gpt-5.5", "messages": messages, "stream": stream, "session_id": session}
 
@@ -202,7 +206,7 @@ def leaks(samples: list[Sample], clients: int) -> list[str]:
         if after > before + clients:
             found.append(f"{name}: {before} after 2 minutes, {after} at the end")
     memory = statistics.median(s.rss_bytes for s in last)
-    if memory > base.rss_bytes * 1.1 + 16 * _MB:
+    if memory > base.rss_bytes * 1.1:
         found.append(f"RSS: {base.rss_bytes / _MB:.1f} MB, then {memory / _MB:.1f} MB")
     if any(s.running > 0 for s in samples):
         found.append("requests were under way while no client asked")

@@ -90,7 +90,9 @@ def test_workers_add_up_in_files(tmp_path: Path) -> None:
     assert values(told[1])["memrouter_stored_turns_total"] == 5
 
 
-@pytest.mark.parametrize("label", ["surface", "format", "status", "stage", "provider", "error"])
+@pytest.mark.parametrize(
+    "label", ["surface", "format", "status", "stage", "provider", "error", "what"]
+)
 def test_labels_are_names_of_ours(label: str) -> None:
     """No metric is labelled by a user, key, session, vault or model: there may be millions."""
     metrics = Metrics()
@@ -98,4 +100,4 @@ def test_labels_are_names_of_ours(label: str) -> None:
         name for metric in vars(metrics).values() for name in getattr(metric, "_labelnames", ())
     }
     assert label in named
-    assert named == {"surface", "format", "status", "stage", "provider", "error"}
+    assert named == {"surface", "format", "status", "stage", "provider", "error", "what"}
