@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import os
 import resource
 import shutil
@@ -14,6 +16,9 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Memory that one thread has freed serves the others, too: 70 MB less with hundreds of open vaults.
+# Workers read it as they start; this process has started, so it is told in `serve`.
+os.environ.setdefault("MALLOC_ARENA_MAX", "2")
 
 import uvicorn  # noqa: E402
 
@@ -23,6 +28,7 @@ from memrouter.config import Config  # noqa: E402
 from memrouter.ops import logs  # noqa: E402
 
 _FILES = 65_536
+_M_ARENA_MAX = -8
 
 
 def serve(config: Config, show: Callable[[str], None]) -> None:
@@ -30,6 +36,7 @@ def serve(config: Config, show: Callable[[str], None]) -> None:
     os.umask(0o077)  # what libraries write into the data folder is its owner's alone, too
     folder = start.data_folder(config)
     allow_files()
+    _share_arenas()
     logs.set_up(config.log_level, config.log_format)
     started = asyncio.run(_first_step(config))
     start.secret_key(config, folder)  # made here, before several workers look for it
@@ -62,6 +69,12 @@ def allow_files() -> None:
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _share_arenas() -> None:
+    """Do what MALLOC_ARENA_MAX says where the C library is glibc; others have no such setting."""
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, int(os.environ["MALLOC_ARENA_MAX"]))
 
 
 async def _first_step(config: Config) -> start.Started:
