@@ -106,7 +106,7 @@ class Config(Section, frozen=True):
 
     max_body_bytes: Count = 64 << 20  # larger requests are refused with 413
     max_requests: Count = 1_000  # served at once, a process; beyond it 503
-    max_recalls: Count = 32  # at once, a process; beyond it requests go on without memory
+    max_recalls: Count = 64  # at once, a process; beyond it requests go on without memory
     max_commits: Count = 1_000  # exchanges waiting to be stored, a process; beyond it no memory
     max_bodies_mb: Count = 512  # memory for bodies of requests, a process; beyond it 503
     connect_timeout_s: Positive = 10.0  # to reach a provider

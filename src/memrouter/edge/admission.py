@@ -85,7 +85,7 @@ class Admission:
         self,
         *,
         max_requests: int = 1_000,
-        max_recalls: int = 32,
+        max_recalls: int = 64,
         max_bodies_bytes: int = 512 << 20,
         on_shed: OnShed = lambda what: None,
     ) -> None:
