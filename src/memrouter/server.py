@@ -18,7 +18,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAY
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Memory that one thread has freed serves the others, too: 70 MB less with hundreds of open vaults.
 # Workers read it as they start; this process has started, so it is told in `serve`.
-os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+_ARENAS = 2
+os.environ.setdefault("MALLOC_ARENA_MAX", str(_ARENAS))
 
 import uvicorn  # noqa: E402
 
@@ -73,8 +74,8 @@ def allow_files() -> None:
 
 def _share_arenas() -> None:
     """Do what MALLOC_ARENA_MAX says where the C library is glibc; others have no such setting."""
-    with contextlib.suppress(OSError, AttributeError, ValueError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, int(os.environ["MALLOC_ARENA_MAX"]))
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 async def _first_step(config: Config) -> start.Started:
