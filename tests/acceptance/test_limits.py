@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -112,3 +115,35 @@ def test_a_full_router_is_waited_for(
     freed.join()
     with router.http() as http:
         assert 'memrouter_shed_total{what="full"}' in http.get("/metrics").text
+
+
+def test_a_client_that_reads_nothing_holds_no_memory(
+    new_router: Callable[..., Router], provider: ServedProvider
+) -> None:
+    router = new_router()
+    key = router.mint()
+    router.ask(key, "My cow is called Berta.")
+    before = rss_bytes(router)
+    event = b"data: " + b"x" * 100_000 + b"\n\n"
+    provider.queue(Answer(blocks=(event,) * 2_000))
+    body = json.dumps({"model": "gpt-5.5", "messages": ASK, "stream": True}).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: router\r\nauthorization: Bearer {key}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    ).encode()
+    with socket.create_connection(("127.0.0.1", router.port)) as client:
+        client.sendall(head + body)
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+        sent = -1
+        while sent != (sent := provider.requests[-1].events):
+            time.sleep(0.5)
+        assert sent < 500  # what the sockets between them hold; never the 200 MB there are
+        assert rss_bytes(router) - before < 20_000_000
+    until(lambda: provider.requests[-1].disconnected)
+
+
+def rss_bytes(router: Router) -> int:
+    """Resident memory of the server."""
+    assert router.process is not None
+    status = Path(f"/proc/{router.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024

@@ -15,6 +15,8 @@ from memrouter.wire.written import assistant_text
 LIMIT_BYTES = 64 * 1024 * 1024
 """A longer answer is not read: an upstream must not fill the memory."""
 
+_PIECE_BYTES = 64
+"""What a text takes besides its characters: endless streams come in small pieces."""
 _TRIES = 8
 """How often a body is decoded on the guess that it is whole."""
 
@@ -38,9 +40,10 @@ class Draft:
 
     def add(self, text: str) -> None:
         """Append text of the model."""
-        self._size += len(text)
+        self._size += len(text) + _PIECE_BYTES
         if self._size > LIMIT_BYTES:
             self.failed = True
+            self._pieces = [[]]
         else:
             self._pieces[-1].append(text)
 
