@@ -181,7 +181,7 @@ async def drill(folder: Path, seconds: float, console: Console) -> tuple[float, 
                 RECALL_TIMEOUT_S="0.25",
                 COMMIT_TIMEOUT_S="5",
                 LOG_LEVEL="error",
-                MAX_RECALLS=_UNBOUND if bounds == "none" else "32",
+                MAX_RECALLS=_UNBOUND if bounds == "none" else "64",
                 MAX_COMMITS=_UNBOUND if bounds == "none" else "1000",
             )
             try:
