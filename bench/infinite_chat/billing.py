@@ -92,7 +92,7 @@ def _shaped(recent: int, block: int, recall: int, replayed: int) -> Way:
     return Way(
         name=f"… {recent:,} / {block:,} / {recall:,}, {replayed} replayed",
         window=replace(WINDOW, recent_tokens=recent, block_tokens=block),
-        settings=settings(long_tokens=recall, sticky_budgets=replayed),
+        settings=settings(long_tokens=recall, long_most=recall, sticky_budgets=replayed),
     )
 
 

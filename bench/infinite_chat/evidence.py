@@ -286,7 +286,9 @@ async def curve(
         limit = (60 if quick else 300 if size <= SIZES[3] else 150) // len(talks)
         found = {}
         for shape in tried:
-            memory = world.memory(settings(long_tokens=shape.long_tokens))
+            memory = world.memory(
+                settings(long_tokens=shape.long_tokens, long_most=shape.long_tokens)
+            )
             found[shape.name] = summary([
                 await ask(world, memory, a, q, shape.window)
                 for a in asked

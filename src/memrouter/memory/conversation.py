@@ -18,6 +18,8 @@ ALIGNED = 200
 LOOKED_BACK = 2 * ALIGNED
 """How many stored turns of a conversation are looked at."""
 MESSAGE_TOKENS = 4
+_WHOLE_BLOCKS = 64
+"""From this many blocks left out the cut moves by whole ones; from half as many, by halves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +129,21 @@ def _loop_cut(
 
 
 def _dropped(turns: Sequence[Turn], window: Window) -> int:
-    """Tokens to leave out at the front: whole blocks, so that as many may come before it moves."""
+    """Tokens to leave out at the front: whole steps, so that as many may come before it moves."""
     spare = sum(turn.tokens for turn in turns) - window.recent_tokens
-    return max(0, spare // window.block_tokens * window.block_tokens)
+    step = _step(spare, window.block_tokens)
+    return max(0, spare // step * step)
+
+
+def _step(spare: int, block: int) -> int:
+    """How far the cut moves at a time: a quarter or half of a block while the conversation is
+    short, where a block would be much of it.
+
+    A step gets larger at a multiple of the larger one, so that the cut never moves back.
+    """
+    if spare >= _WHOLE_BLOCKS * block or block % 4:
+        return block
+    return block // 2 if spare >= _WHOLE_BLOCKS // 2 * block else block // 4
 
 
 def _starts(turns: Sequence[Turn]) -> list[bool]:

@@ -73,6 +73,11 @@ class Plan:
         return with_lead(self.prompt.turns, self.lead)
 
     @property
+    def tokens(self) -> int:
+        """Of all turns that are known of, and the system prompt."""
+        return self.prompt.system_tokens + sum(turn.tokens for turn in self.turns)
+
+    @property
     def sent(self) -> tuple[Turn, ...]:
         """The turns that the provider gets."""
         turns = self.turns
@@ -123,10 +128,11 @@ class Memory:
         since = now - timedelta(seconds=SIGNED_S if signed else self._settings.sticky_s)
         vault = prompt.scope.vault
         held, revision = await self._store.blocks(vault, [keys[i] for i in asks], since)
-        budget = self._settings.budget(prompt.options, long=plan.kept is not None)
-        standing = sticky.replay(
-            turns, keys, held, revision, self._settings.sticky_budgets * budget.tokens
+        budget = self._settings.budget(
+            prompt.options, conversation_tokens=0 if plan.kept is None else plan.tokens
         )
+        limit = self._settings.sticky_budgets * budget.tokens
+        standing = sticky.replay(turns, keys, held, revision, limit)
         plan = replace(
             plan,
             used=tuple(keys[i] for i in standing.blocks),

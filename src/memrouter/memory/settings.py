@@ -23,20 +23,26 @@ class MemorySettings:
     """Replayed blocks may take this many times the density's token budget."""
     chunk_tokens: int = 300
 
-    long_tokens: int = 4_000
-    """Token budget of a recall that stands in for what was left out of a long conversation."""
+    long_tokens: int = 6_000
+    """Least token budget of a recall that stands in for what a long conversation leaves out."""
+    long_share: int = 12
+    """It grows to this part of the conversation, since there is more to find."""
+    long_most: int = 16_000
 
-    def budget(self, options: MemoryOptions, *, long: bool = False) -> Budget:
+    def budget(self, options: MemoryOptions, *, conversation_tokens: int = 0) -> Budget:
         """What a request may inject: its density's budget, the count set by `context_limit`.
+
+        conversation_tokens  of a conversation that is not sent whole; 0 if it is
 
         With a limit of its own a request gets that many memories, if they fit the density's
         token budget or, where it asks for more than the density holds, its share of it.
         """
         budget = self.budgets[options.density]
-        if long and budget.tokens < self.long_tokens:
-            more = max(budget.memories, budget.memories * self.long_tokens // budget.tokens)
-            budget = Budget(memories=more, tokens=self.long_tokens)
+        if conversation_tokens:
+            grown = min(self.long_most, conversation_tokens // self.long_share)
+            tokens = max(budget.tokens, self.long_tokens, grown)
+            budget = Budget(memories=budget.memories * tokens // budget.tokens, tokens=tokens)
         if options.context_limit is None:
             return budget
-        grown = budget.tokens * options.context_limit // max(1, budget.memories)
-        return Budget(memories=options.context_limit, tokens=max(budget.tokens, grown))
+        share = budget.tokens * options.context_limit // max(1, budget.memories)
+        return Budget(memories=options.context_limit, tokens=max(budget.tokens, share))

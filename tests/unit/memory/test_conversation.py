@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from memrouter.domain import Memory, Role, Turn
 from memrouter.memory.conversation import ALIGNED, Window, head_of, kept, lead, with_lead
 
-WINDOW = Window(threshold_tokens=100, recent_tokens=30, block_tokens=40)
+WINDOW = Window(threshold_tokens=100, recent_tokens=30, block_tokens=160)
+STEP = WINDOW.block_tokens // 4
 SYSTEM = Turn(role="system", text="Be brief.", tokens=10)
 
 
@@ -161,8 +163,24 @@ def test_a_growing_conversation_seldom_begins_anew(turns: list[Turn]) -> None:
         places = kept(turns[:end], 0, WINDOW)
         starts.append(0 if places is None else places[head_of(turns) :][0])
     assert starts == sorted(starts)
-    blocks = sum(turn.tokens for turn in turns) // WINDOW.block_tokens
-    assert len(set(starts)) <= blocks + 1
+    steps = sum(turn.tokens for turn in turns) // STEP
+    assert len(set(starts)) <= steps + 1
+
+
+@pytest.mark.parametrize("block", [16, 6], ids=["in parts", "one that has no quarters"])
+def test_the_longer_a_conversation_the_larger_the_steps(block: int) -> None:
+    window = Window(threshold_tokens=20, recent_tokens=4, block_tokens=block)
+    cuts = []
+    for rounds in range(10, 1_500):
+        turns = [turn for _ in range(rounds) for turn in (user(tokens=1), model(tokens=1))]
+        places = kept([*turns, user(tokens=1)], 0, window)
+        assert places is not None
+        cuts.append(places[0])
+    assert cuts == sorted(cuts)
+    steps = [b - a for a, b in pairwise(sorted(set(cuts)))]
+    assert steps == sorted(steps)
+    assert set(steps) == ({4, 8, 16} if block == 16 else {6})
+    assert min(cut for cut in cuts if cut % block == 0 and cut >= 64 * block) == 64 * block
 
 
 # --- a new turn alone ---

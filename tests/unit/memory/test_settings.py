@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 
 import pytest
@@ -32,6 +33,28 @@ CASES = {
         Budget(memories=100, tokens=7_500),
     ),
 }
+
+
+# conversation_tokens, density → budget
+LONG = {
+    "whole": (0, "default", Budget(memories=30, tokens=2_000)),
+    "the least": (30_000, "default", Budget(memories=90, tokens=6_000)),
+    "its share": (120_000, "default", Budget(memories=150, tokens=10_000)),
+    "the most": (1_000_000, "default", Budget(memories=240, tokens=16_000)),
+    "of few memories": (30_000, "low", Budget(memories=80, tokens=6_000)),
+}
+
+
+@pytest.mark.parametrize(("tokens", "density", "budget"), LONG.values(), ids=LONG)
+def test_more_is_recalled_of_a_long_conversation(tokens: int, density: str, budget: Budget) -> None:
+    options = MemoryOptions(density=density)
+    assert SETTINGS.budget(options, conversation_tokens=tokens) == budget
+
+
+def test_a_density_that_holds_more_stands() -> None:
+    settings = replace(SETTINGS, budgets={"default": Budget(memories=300, tokens=20_000)})
+    found = settings.budget(MemoryOptions(), conversation_tokens=1_000_000)
+    assert found == Budget(memories=300, tokens=20_000)
 
 
 @pytest.mark.parametrize(("options", "budget"), CASES.values(), ids=CASES)
