@@ -248,7 +248,9 @@ async def test_every_copy_is_one_state_of_a_vault_that_is_written(place: Place) 
 
     writing = asyncio.create_task(write())
     for round in range(3):
-        await asyncio.sleep(0.3)
+        enough = acknowledged + 5
+        while acknowledged < enough:
+            await asyncio.sleep(0.01)
         before = acknowledged
         await asyncio.to_thread(place.back_up)
         assert (await asyncio.to_thread(place.restore, force=True)).failed == ()
