@@ -239,18 +239,19 @@ async def test_every_copy_is_one_state_of_a_vault_that_is_written(place: Place) 
     store = SqliteVaultStore(place.folder, files=place.files(place.folder))
     acknowledged = 0
     stop = asyncio.Event()
+    written: asyncio.Queue[None] = asyncio.Queue()
 
     async def write() -> None:
         nonlocal acknowledged
         while not stop.is_set():
             await store.remember(A, [turn(f"text {acknowledged}")], now=NOW)
             acknowledged += 1
+            written.put_nowait(None)
 
     writing = asyncio.create_task(write())
     for round in range(3):
-        enough = acknowledged + 5
-        while acknowledged < enough:
-            await asyncio.sleep(0.01)
+        for _ in range(5):
+            await written.get()
         before = acknowledged
         await asyncio.to_thread(place.back_up)
         assert (await asyncio.to_thread(place.restore, force=True)).failed == ()
