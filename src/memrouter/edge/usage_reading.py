@@ -48,7 +48,8 @@ class StreamedUsage:
         if self._held_bytes > _HEAD_BYTES + _TAIL_BYTES:
             tail = _from_event_at(held, len(held) - _TAIL_BYTES)
             reply = self._read(_to_last_event(self._head), tail)
-            if reply.usage is not None and reply.complete:
+            # A provider that does not count may say 0: the whole text is read then.
+            if reply.complete and reply.usage is not None and reply.usage.input_tokens > 0:
                 return reply
         if self._dropped:
             return self._read(_to_last_event(self._head), _from_next_event(held))

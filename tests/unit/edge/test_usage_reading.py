@@ -129,6 +129,20 @@ def test_without_figures_the_text_is_read(words: int) -> None:
     assert reply.text == "".join(f"word{i} " for i in range(words))
 
 
+def test_figures_of_zero_are_none() -> None:
+    end = {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn"},
+        "usage": {"output_tokens": 0},
+    }
+    start = {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 0}}}
+    texts = [{"type": "text_delta", "text": f"word{i} "} for i in range(400)]
+    deltas = [{"type": "content_block_delta", "index": 0, "delta": text} for text in texts]
+    said = sse(start, *deltas, end, {"type": "message_stop"})
+    assert len(said) > 20_000
+    assert read(AnthropicMessages(), said).text.split() == [f"word{i}" for i in range(400)]
+
+
 def test_a_stream_that_broke_off_is_not_complete() -> None:
     data = anthropic(3000)
     reply = read(AnthropicMessages(), data[: len(data) // 2])
