@@ -111,6 +111,12 @@ class Parts:
         await self.directory.close()
 
 
+def check(config: Config) -> None:
+    """Raise ConfigError for what no parts can be made of; makes nothing."""
+    table = providers.table(config.providers, config.default_provider)
+    Allowlist(table.known_hosts, config.allowed_upstreams)
+
+
 def open_directory(config: Config) -> Directory:
     """The directory of accounts and keys."""
     folder = start.data_folder(config)

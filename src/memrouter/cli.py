@@ -18,7 +18,7 @@ from memrouter import __version__
 from memrouter.commands import COMMANDS
 from memrouter.config import PREFIX, Config, load
 from memrouter.domain import KeyId
-from memrouter.errors import MemrouterError, NotFound
+from memrouter.errors import Conflict, MemrouterError, NotFound
 from memrouter.ports import Directory
 
 Result = TypeVar("Result")
@@ -202,6 +202,12 @@ def keys_revoke(config: Callable[[], Config], id: str) -> None:
 
     async def revoke(directory: Directory) -> None:
         account = await directory.first_account()
+        keys = await directory.keys(account) if account else ()
+        if [key.id for key in keys if key.is_account] == [id]:
+            raise Conflict(
+                "This is the last account key",
+                "Make another first: `memrouter keys create NAME --account`",
+            )
         if account is None or not await directory.revoke_key(account, KeyId(id), datetime.now(UTC)):
             raise _no_key(id)
 

@@ -192,8 +192,9 @@ def _suggestion(message: str) -> str:
         return "See docs/reference/settings.md for every setting and its values"
     name = unknown[1].split("`", 1)[0]
     inside = " - at `" in message
-    known = {f for s in SECTIONS for f in s.__struct_fields__} if inside else set(_names(Config))
-    close = difflib.get_close_matches(name, known, 1)
+    inner: tuple[type[Section], ...] = (*SECTIONS[1:], Densities)
+    known = [f for s in inner for f in s.__struct_fields__] if inside else _names(Config)
+    close = difflib.get_close_matches(name, list(known), 1)
     return f"Did you mean `{close[0]}`?" if close else "See docs/reference/settings.md"
 
 

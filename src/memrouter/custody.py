@@ -28,7 +28,7 @@ def convert(config: Config, console: Console, *, encrypt: bool) -> bool:
     if config.encrypt_vaults and not encrypt:
         raise Conflict(
             "MEMROUTER_ENCRYPT_VAULTS is on: what is decrypted would be encrypted when it is used",
-            "Set it to false, restart the server, then decrypt",
+            "Stop the server, set it to false, then decrypt",
         )
     folder = start.data_folder(config)
     files = app.open_files(config, folder)

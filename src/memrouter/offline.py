@@ -51,7 +51,7 @@ def store_file(
             await _embed(opened, progress)
         return read
 
-    read = with_vault(config, key, user, session, store)
+    read = with_vault(config, key, user, session, store, new=True)
     for error in read.errors:
         console.print(f"line {error.line}: {error.reason}", markup=False, highlight=False)
     if read.failed > len(read.errors):
@@ -101,14 +101,23 @@ def _inert(text: str) -> str:
 
 
 def with_vault(
-    config: Config, key: str, user: str, session: str, work: Callable[[Opened], Awaitable[T]]
+    config: Config,
+    key: str,
+    user: str,
+    session: str,
+    work: Callable[[Opened], Awaitable[T]],
+    *,
+    new: bool = False,
 ) -> T:
-    """Run `work` on the vault of a key or user. Raises NotFound, Forbidden."""
+    """Run `work` on the vault of a key or user. Raises NotFound, Forbidden.
+
+    new  whether the user may be one whom nobody has named yet
+    """
 
     async def run() -> T:
         parts = app.build(config, start.data_folder(config))
         try:
-            vault = await _vault(parts, key, user)
+            vault = await _vault(parts, key, user, new=new)
             rooms = app.remembering(parts, lambda _scope, _stored: None)
             scope = Scope(vault=vault, session=session)
             return await work(Opened(scope=scope, parts=parts, rooms=rooms))
@@ -118,7 +127,7 @@ def with_vault(
     return asyncio.run(run())
 
 
-async def _vault(parts: Parts, key: str, user: str) -> VaultId:
+async def _vault(parts: Parts, key: str, user: str, *, new: bool) -> VaultId:
     """The vault of a key, or of a user whom its account has named. Raises NotFound, Forbidden."""
     record = await _key(parts, key)
     if record is None or record.revoked is not None:
@@ -127,7 +136,12 @@ async def _vault(parts: Parts, key: str, user: str) -> VaultId:
         return record.vault
     if not record.is_account:
         raise Forbidden("This key has no users", "Name an account key, or leave out --user")
-    return await parts.directory.user_vault(record.account, user)
+    if new:
+        return await parts.directory.user_vault(record.account, user)
+    vault = await parts.directory.known_user(record.account, user)
+    if vault is None:
+        raise NotFound("This account has no such user", "Look at the spelling of --user")
+    return vault
 
 
 async def _key(parts: Parts, key: str) -> KeyRecord | None:

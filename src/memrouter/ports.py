@@ -373,13 +373,14 @@ class Directory(Protocol):
         self, account: AccountId, id: KeyId, hashed: bytes, masked: str, now: datetime
     ) -> KeyRecord | None:
         """Give a key a new secret; id, vault, name and limits stay; the old secret is dead."""
-        ...
 
     async def revoke_key(self, account: AccountId, id: KeyId, now: datetime) -> bool: ...
 
     async def user_vault(self, account: AccountId, user: str) -> VaultId:
         """The vault of a user id in an account; made on first use, the same ever after."""
-        ...
+
+    async def known_user(self, account: AccountId, user: str) -> VaultId | None:
+        """The vault of a user id; None, and none made, if nobody of that id was ever named."""
 
     async def vaults_of(self, account: AccountId) -> Sequence[VaultId]: ...
 

@@ -8,6 +8,7 @@ import ctypes
 import os
 import resource
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,8 +25,9 @@ os.environ.setdefault("MALLOC_ARENA_MAX", str(_ARENAS))
 import uvicorn  # noqa: E402
 
 from memrouter import start  # noqa: E402
-from memrouter.app import open_directory  # noqa: E402
+from memrouter.app import check, open_directory  # noqa: E402
 from memrouter.config import Config  # noqa: E402
+from memrouter.errors import ConfigError  # noqa: E402
 from memrouter.ops import logs  # noqa: E402
 
 _FILES = 65_536
@@ -34,6 +36,8 @@ _M_ARENA_MAX = -8
 
 def serve(config: Config, show: Callable[[str], None]) -> None:
     """Serve until a stop signal. Raises ConfigError before anything is served."""
+    check(config)
+    _check_address(config.host, config.port)
     os.umask(0o077)  # what libraries write into the data folder is its owner's alone, too
     folder = start.data_folder(config)
     allow_files()
@@ -62,6 +66,21 @@ def serve(config: Config, show: Callable[[str], None]) -> None:
         timeout_graceful_shutdown=max(1, round(config.stop_timeout_s)),
         backlog=2048,
     )
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise ConfigError if nobody can listen there, before a key is shown that nobody can use."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found[:1]:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as e:
+        raise ConfigError(
+            f"Cannot listen on {host}:{port}: {(e.strerror or 'no such address').lower()}",
+            "Choose another with --host and --port, or MEMROUTER_HOST and MEMROUTER_PORT",
+        ) from None
 
 
 def allow_files() -> None:

@@ -207,6 +207,15 @@ async def test_processes_that_meet_a_user_at_once_agree_on_the_vault(
     assert len(set(await asyncio.gather(*asked))) == 1
 
 
+async def test_a_user_is_looked_for_without_being_made(directory: Directory) -> None:
+    account = await directory.add_account()
+    assert await directory.known_user(account, "ghost") is None
+    assert await directory.known_user(account, "ghost") is None
+    made = await directory.user_vault(account, "ghost")
+    assert await directory.known_user(account, "ghost") == made
+    assert await directory.known_user(await directory.add_account(), "ghost") is None
+
+
 async def test_vaults_of_an_account_are_those_of_keys_and_users(directory: Directory) -> None:
     account, other = await directory.add_account(), await directory.add_account()
     assert list(await directory.vaults_of(account)) == []

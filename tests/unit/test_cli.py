@@ -175,6 +175,17 @@ def test_before_the_first_key_the_list_is_empty(run: Run) -> None:
     assert ids(result.output) == {}
 
 
+def test_the_last_account_key_stays(run: Run) -> None:
+    run("keys", "create", "first", "--account")
+    run("keys", "create", "second", "--account")
+    listed = ids(run("keys", "list").output)
+    assert run("keys", "revoke", listed["first"]).exit_code == 0
+    refused = run("keys", "revoke", listed["second"])
+    assert refused.exit_code == 1
+    assert "last account key" in refused.output
+    assert list(ids(run("keys", "list").output)) == ["second"]
+
+
 @pytest.mark.parametrize("command", ["rotate", "revoke"])
 @pytest.mark.parametrize("there", [False, True], ids=["nothing", "another key"])
 def test_an_unknown_id_is_named(run: Run, command: str, there: bool) -> None:

@@ -123,6 +123,12 @@ def test_an_unknown_key(desk: Desk, key: str) -> None:
     assert "keys list" in caught.value.hint
 
 
+def test_a_misspelt_user_is_not_made(desk: Desk) -> None:
+    for _ in range(2):
+        with pytest.raises(NotFound, match="no such user"):
+            desk.lines(key=desk.account_key, user="nobody")
+
+
 def test_a_minted_key_has_no_users(desk: Desk) -> None:
     with pytest.raises(Forbidden):
         desk.lines(user="ann")

@@ -2,8 +2,39 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from memrouter.config import load
+from memrouter.errors import ConfigError
+from memrouter.server import serve
+
+WRONG: dict[str, tuple[dict[str, str], str]] = {
+    "a port in use": ({}, "Cannot listen on 127.0.0.1"),
+    "a host of another machine": ({"MEMROUTER_HOST": "192.0.2.7"}, "Cannot listen on 192.0.2.7"),
+    "a provider nobody knows": ({"MEMROUTER_DEFAULT_PROVIDER": "nope"}, "'nope'"),
+    "an upstream that is a URL": ({"MEMROUTER_ALLOWED_UPSTREAMS": "https://x/y"}, "x/y"),
+}
+
+
+@pytest.mark.parametrize(("env", "said"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_said_before_a_key_is_made(
+    env: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        given = {"MEMROUTER_DATA_DIR": str(folder), "MEMROUTER_PORT": str(taken.getsockname()[1])}
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            serve(load({**given, **env}), print)
+    assert not folder.exists()
+
 
 _LOWERED = """
 import resource

@@ -148,6 +148,9 @@ class MemoryDirectory:
             raise StoreError("There is no such account")
         return self._people.setdefault((account, user), VaultId(secrets.token_hex(16)))
 
+    async def known_user(self, account: AccountId, user: str) -> VaultId | None:
+        return self._people.get((account, user))
+
     async def vaults_of(self, account: AccountId) -> Sequence[VaultId]:
         own = {key.vault for key in self._keys.values() if key.account == account}
         return sorted(own | {v for (owner, _), v in self._people.items() if owner == account})

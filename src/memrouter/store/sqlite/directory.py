@@ -70,6 +70,10 @@ class SqliteDirectory:
             self._people[account, user] = found
         return found
 
+    async def known_user(self, account: AccountId, user: str) -> VaultId | None:
+        row = self._reader.one("person", account, user.encode("utf-8", "surrogatepass"))
+        return VaultId(row[0]) if row else None
+
     # --- accounts and keys ---
 
     async def add_account(self) -> AccountId:
