@@ -53,6 +53,7 @@ def cli(ctx: click.Context, file: Path | None, data_dir: str | None) -> None:
     an environment variable (MEMROUTER_PORT=9000) or a line of memrouter.toml (port = 9000); see
     docs/reference/settings.md.
     """
+    os.umask(0o077)  # data folders, backups and exports are their owner's alone
     if data_dir:
         os.environ[PREFIX + "DATA_DIR"] = data_dir
     if file:

@@ -107,6 +107,19 @@ async def test_every_request_is_logged_with_the_id_that_its_client_got(
     assert ids == [answer.headers["x-request-id"] for answer in answers]
 
 
+async def test_what_could_not_be_relayed_is_logged_with_provider_and_reason(
+    world: World, logged: io.StringIO
+) -> None:
+    body = {"model": "ollama/none", "messages": [{"role": "user", "content": SAID}]}
+    answer = await world.client(await world.key()).post(CHAT, body)
+    assert answer.status == 502
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    told = next(line for line in lines if line["event"] == "not relayed")
+    assert (told["provider"], told["error"]) == ("ollama", "UpstreamError")
+    assert told["request"] == answer.headers["x-request-id"]
+    assert SAID not in logged.getvalue()
+
+
 class Talkative(Exception):
     """An error that quotes a user."""
 

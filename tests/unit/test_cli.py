@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -173,6 +174,15 @@ def test_before_the_first_key_the_list_is_empty(run: Run) -> None:
     result = run("keys", "list")
     assert result.exit_code == 0
     assert ids(result.output) == {}
+
+
+def test_what_is_exported_is_its_owners_alone(run: Run, tmp_path: Path) -> None:
+    run("keys", "create", "alice")
+    id = ids(run("keys", "list").output)["alice"]
+    (tmp_path / "in.jsonl").write_text('{"content": "I have a dog."}\n')
+    assert run("import", "--key", id, "in.jsonl").exit_code == 0
+    assert run("export", "--key", id, "out.jsonl").exit_code == 0
+    assert stat.S_IMODE((tmp_path / "out.jsonl").stat().st_mode) == 0o600
 
 
 def test_the_last_account_key_stays(run: Run) -> None:

@@ -27,9 +27,12 @@ from memrouter.errors import BadRequest, MemrouterError, UpstreamError
 from memrouter.memory.conversation import Window
 from memrouter.memory.engine import Memory, Plan, Prompt
 from memrouter.memory.forgive import attempt
+from memrouter.ops.logs import logger
 from memrouter.ops.metrics import Metrics
 from memrouter.wire import raw
 from memrouter.wire.format import RawBody, WireFormat
+
+log = logger(__name__)
 
 CLIENT_GONE = 499
 """Status under which a request is counted whose client did not wait for the answer."""
@@ -98,6 +101,11 @@ class Relay:
             outgoing = await self._prepare(x, body)
             answer = await self._delivery.ask(x, outgoing)
         except MemrouterError as e:
+            if e.status >= 500:
+                provider = x.target.provider if x.target else ""
+                log.warning(
+                    "not relayed", request=x.request.id, provider=provider, error=type(e).__name__
+                )
             await respond.send_error(x.send, e, x.wire, x.outcome.headers(perf_counter()))
             return e.status
         await self._delivery.pass_on(x, answer)
