@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from memrouter.domain import Vector, Vectors
-from memrouter.embed.lanes import Lanes
+from memrouter.domain import Vectors
+from memrouter.embed.lanes import BATCH, LONGEST, Encoder
 from memrouter.embed.onnx import Manner, named_manner
 from memrouter.embed.texts import fit
 from memrouter.errors import EmbedderError
-from memrouter.ports import Asked
-
-_BATCH = 16
-_LONGEST = 20_000  # characters of a text that are tokenized: a model takes 512 tokens
 
 
-class HubEmbedder:
+class HubEmbedder(Encoder):
     """A sentence encoder that fastembed knows. Implements ports.Embedder."""
-
-    instant = False
 
     def __init__(self, model: str, cache: Path, *, threads: int = 1) -> None:
         """Load a model, from `cache` if it was fetched before. Raises EmbedderError."""
-        self._lanes = Lanes()
-        self._manner: Manner = named_manner(model) or Manner()
+        manner = named_manner(model) or Manner()
+        super().__init__(query=manner.query, passage=manner.passage)
         try:
             fastembed: Any = import_module("fastembed")
         except ImportError as e:
@@ -45,30 +39,9 @@ class HubEmbedder:
             ) from e
         self.name = f"{model}-{self.dimension}"
 
-    async def query(self, text: str, rarity: Mapping[str, float]) -> Asked:
-        """See Embedder.query; an encoder knows by itself which words matter."""
-        del rarity
-        asked = self._manner.query + text
-        vector: Vector = (await self._lanes.asked(self._guarded, [asked]))[0]
-        return Asked(weighted=vector, plain=vector)
-
-    async def passages(self, texts: Sequence[str]) -> Vectors:
-        """See Embedder.passages."""
-        found = np.zeros((len(texts), self.dimension), np.float32)
-        for at in range(0, len(texts), _BATCH):
-            batch = [self._manner.passage + text for text in texts[at : at + _BATCH]]
-            found[at : at + len(batch)] = await self._lanes.stored(self._guarded, batch)
-        return found
-
-    def _guarded(self, texts: Sequence[str]) -> Vectors:
-        try:
-            return self._encode(texts)
-        except Exception as e:
-            raise EmbedderError(f"{self.name} failed: {type(e).__name__}") from e
-
     def _encode(self, texts: Sequence[str]) -> Vectors:
-        given = [fit(text, _LONGEST) for text in texts]
-        made: Iterable[Any] = self._model.embed(given, batch_size=_BATCH)
+        given = [fit(text, LONGEST) for text in texts]
+        made: Iterable[Any] = self._model.embed(given, batch_size=BATCH)
         rows = np.stack([np.asarray(row, np.float32) for row in made])
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         vectors: Vectors = (rows / np.maximum(lengths, 1e-9)).astype(np.float32)

@@ -7,7 +7,7 @@ prompts, or our own `memrouter.json`; for models without either, in a table here
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
@@ -17,16 +17,13 @@ from typing import Any, Literal
 import numpy as np
 from tokenizers import Tokenizer
 
-from memrouter.domain import Vector, Vectors
-from memrouter.embed.lanes import Lanes
+from memrouter.domain import Vectors
+from memrouter.embed.lanes import LONGEST, Encoder
 from memrouter.embed.texts import fit
 from memrouter.errors import EmbedderError
-from memrouter.ports import Asked
 
 SETTINGS = "memrouter.json"
 """A file in the model's folder with any of the fields of Manner; it wins over all else."""
-_BATCH = 16
-_LONGEST = 20_000  # characters of a text that are tokenized: a model takes 512 tokens
 _NAMED = 1 << 20  # bytes of a model that go into its name
 
 _ASK = "Represent this sentence for searching relevant passages: "
@@ -57,10 +54,8 @@ KNOWN: tuple[tuple[str, Manner], ...] = (
 """Part of a model's name → its manner, the first that fits; all others are asked plainly."""
 
 
-class OnnxEmbedder:
+class OnnxEmbedder(Encoder):
     """A sentence encoder on threads of its own. Implements ports.Embedder."""
-
-    instant = False
 
     def __init__(self, folder: Path, *, threads: int = 1, manner: Manner | None = None) -> None:
         """Load a model. Raises EmbedderError.
@@ -69,7 +64,7 @@ class OnnxEmbedder:
         manner   None to find it out, see `manner_of`
         """
         self._manner = manner or manner_of(folder)
-        self._lanes = Lanes()
+        super().__init__(query=self._manner.query, passage=self._manner.passage)
         model = model_file(folder)
         try:
             self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -87,33 +82,8 @@ class OnnxEmbedder:
             ) from e
         self.name = f"{folder.resolve().name}-{self.dimension}-{_fingerprint(model)}"
 
-    async def query(self, text: str, rarity: Mapping[str, float]) -> Asked:
-        """See Embedder.query; an encoder knows by itself which words matter."""
-        del rarity
-        asked = self._manner.query + text
-        vector: Vector = (await self._lanes.asked(self._guarded, [asked]))[0]
-        return Asked(weighted=vector, plain=vector)
-
-    async def passages(self, texts: Sequence[str]) -> Vectors:
-        """See Embedder.passages; texts of like length are computed together."""
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        found = np.zeros((len(texts), self.dimension), np.float32)
-        for at in range(0, len(order), _BATCH):
-            batch = order[at : at + _BATCH]
-            given = [self._manner.passage + texts[i] for i in batch]
-            found[batch] = await self._lanes.stored(self._guarded, given)
-        return found
-
-    def _guarded(self, texts: Sequence[str]) -> Vectors:
-        try:
-            return self._encode(texts)
-        except EmbedderError:
-            raise
-        except Exception as e:
-            raise EmbedderError(f"{self.name} failed: {type(e).__name__}") from e
-
     def _encode(self, texts: Sequence[str]) -> Vectors:
-        encodings = self._tokenizer.encode_batch([fit(text, _LONGEST) for text in texts])
+        encodings = self._tokenizer.encode_batch([fit(text, LONGEST) for text in texts])
         mask = np.array([e.attention_mask for e in encodings], np.int64)
         given = {
             "input_ids": np.array([e.ids for e in encodings], np.int64),
