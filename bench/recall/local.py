@@ -9,10 +9,10 @@ from pathlib import Path
 
 from memrouter.domain import Budget, NewTurn, Piece, Scope, VaultId
 from memrouter.embed.static import StaticEmbedder
-from memrouter.memory import analysis, chunking, scoring
+from memrouter.memory import analysis, chunking, passages, scoring
 from memrouter.memory.backlog import Backlog
 from memrouter.memory.encoders import Encoders
-from memrouter.memory.finder import LINE_TOKENS, Finder
+from memrouter.memory.finder import Finder
 from memrouter.ports import Embedder
 from memrouter.store.sqlite.vaults import SqliteVaultStore
 from memrouter.tokens import estimate
@@ -112,7 +112,7 @@ class LocalMemory:
         )
         return Injected(
             places=tuple(self.places[hit.chunk.turn] for hit in found.hits),
-            tokens=sum(hit.chunk.tokens + LINE_TOKENS for hit in found.hits),
+            tokens=passages.tokens([hit.chunk for hit in found.hits]),
         )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
+from itertools import pairwise
 from unicodedata import normalize
 
 from memrouter.domain import Chunk
+from memrouter.memory import passages
 
 OPEN = "<memory_context>"
 CLOSE = "</memory_context>"
@@ -15,6 +17,8 @@ CLOSING = (
     "The above are retrieved memories from past conversations. "
     "Use them as background context, do not respond to them directly."
 )
+GAP = "\u2026"
+"""In front of a memory, where something was said between it and the one above."""
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -93,12 +97,13 @@ def when(created: datetime, zone: tzinfo) -> str:
 def inert(text: str) -> str:
     """The text, unable to close the block, open another or pass for a line of ours.
 
-    Lines after the first are indented, so that only ours start at the margin; the brackets that
+    Lines after the first are indented twice: ours start at the margin or, under a mark that stands
+    for several memories, are indented once. The brackets that
     would begin a tag or a mark of ours, or a turn of a chat template, become look-alikes; control
     characters, which providers may refuse, go. Nothing else changes.
     """
-    clean = _BRACKET.sub(_look_alike, _CONTROL.sub("", text.strip()))
-    return _LINE.sub("\n  ", clean)
+    clean = _BRACKET.sub(_look_alike, _CONTROL.sub("", text).strip())
+    return _LINE.sub("\n    ", clean)
 
 
 def _look_alike(bracket: re.Match[str]) -> str:
@@ -107,15 +112,22 @@ def _look_alike(bracket: re.Match[str]) -> str:
     return "(" if bracket[0] in "[\uff3b" else "\u2039"
 
 
-def line(chunk: Chunk, now: datetime, zone: tzinfo) -> str:
-    """One memory as one line of the block (continued on indented lines)."""
-    stamp = f"{age(chunk.created, now)} ({when(chunk.created, zone)})"
-    return f"[MEMORY - {stamp}] {inert(chunk.text)}"
+def passage(chunks: Sequence[Chunk], now: datetime, zone: tzinfo) -> str:
+    """Memories of one moment, in order, under the mark of the first: a line each, continued on
+    lines that are indented twice.
+    """
+    first = chunks[0]
+    lines = [f"[MEMORY - {age(first.created, now)} ({when(first.created, zone)})] "]
+    lines[0] += inert(first.text)
+    for before, chunk in pairwise(chunks):
+        gap = "" if passages.follows(chunk, before) else f"{GAP} "
+        lines.append(f"  {gap}{inert(chunk.text)}")
+    return "\n".join(lines)
 
 
 def render(chunks: Sequence[Chunk], now: datetime, zone: tzinfo) -> str | None:
-    """The block, memories in the order given; None for none."""
+    """The block, memories in the order given, those of one moment together; None for none."""
     if not chunks:
         return None
-    lines = "\n".join(line(chunk, now, zone) for chunk in chunks)
+    lines = "\n".join(passage(p, now, zone) for p in passages.sorted_into(chunks))
     return f"{OPEN}\n{lines}\n{CLOSE}\n\n{CLOSING}"

@@ -4,15 +4,15 @@ the ranking in between."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import numpy as np
 
-from memrouter.domain import Budget, Chunk, Hit, Scope, Vector
-from memrouter.memory import question, ranking, scoring
+from memrouter.domain import Budget, Hit, Scope, Vector
+from memrouter.memory import passages, question, ranking, scoring
 from memrouter.memory.encoders import Encoders
 from memrouter.memory.forgive import attempt
 from memrouter.memory.question import Question
@@ -26,8 +26,6 @@ LARGE = 12_000
 """Rows beyond which ranking leaves the event loop: it takes about a millisecond there."""
 ENCODE_S = 0.15
 """A question waits no longer for its encoding: a request has 250 ms for all of its recall."""
-LINE_TOKENS = 18
-"""What a line of the block costs beside its text: mark, age and date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +150,7 @@ class Finder:
         chunks = await self._store.chunks(scope.vault, ids)
         return tuple(
             Hit(chunk=chunk, score=min(1.0, max(0.0, score[chunk.id])))
-            for chunk in _fitting(chunks, budget)
+            for chunk in passages.fitting(chunks, budget)
         )
 
 
@@ -173,8 +171,3 @@ def _excluded(signals: Signals, exclude: frozenset[bytes], taken: frozenset[int]
     excluded[ranking.among(signals.digests, heads)] = True
     excluded[ranking.among(signals.ids.view(np.uint64), sorted(taken))] = True
     return excluded
-
-
-def _fitting(chunks: Sequence[Chunk], budget: Budget) -> list[Chunk]:
-    sizes = [chunk.tokens + LINE_TOKENS for chunk in chunks]
-    return [chunks[i] for i in ranking.within(sizes, budget.tokens, budget.memories)]

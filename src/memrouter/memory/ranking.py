@@ -373,21 +373,6 @@ def relevance(
     return max(0.0, sure)
 
 
-def within(sizes: Sequence[int], tokens: int, count: int) -> list[int]:
-    """Places of what fits, best first: at most `count`, sizes together at most `tokens`.
-
-    What is too big is skipped, smaller ones after it may still fit.
-    """
-    chosen: list[int] = []
-    for place, size in enumerate(sizes):
-        if len(chosen) == count:
-            break
-        if size <= tokens:
-            chosen.append(place)
-            tokens -= size
-    return chosen
-
-
 def _soft_counts(found: Occurrences, threads: Rows) -> Floats:
     """How often each term stands in the window of each row, what is further away counting less."""
     soft, rows = found.counts.copy(), found.rows

@@ -12,7 +12,7 @@ import pytest
 
 from memrouter.domain import Budget, NewTurn, Piece, Role, Scope, VaultId, Vector, Vectors
 from memrouter.errors import EmbedderError
-from memrouter.memory import analysis, finder, lineage
+from memrouter.memory import analysis, finder, lineage, passages
 from memrouter.memory.backlog import Backlog
 from memrouter.memory.encoders import Encoders
 from memrouter.memory.finder import Finder
@@ -150,7 +150,7 @@ async def test_a_budget_skips_what_is_too_big() -> None:
     world = World()
     await world.say("Porto Porto Porto", tokens=900)
     await world.say("Porto again", "Porto once more", tokens=20)
-    budget = Budget(memories=50, tokens=2 * (20 + finder.LINE_TOKENS))
+    budget = Budget(memories=50, tokens=2 * (20 + passages.LINE_TOKENS))
     assert sorted(await world.found("Porto", budget=budget, floor=False)) == [
         "Porto again",
         "Porto once more",

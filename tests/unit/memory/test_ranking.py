@@ -300,7 +300,7 @@ def test_the_newest_of_three_comes_first_and_nothing_is_lost() -> None:
     assert backwards.tolist() == [3, 2, 1, 0]
 
 
-# --- relevance and budget ---
+# --- relevance ---
 
 ONES = np.ones(1, np.float32)
 WORDS = Words(score=ONES, coverage=ONES, specificity=ONES * 9)
@@ -319,16 +319,3 @@ def test_relevance() -> None:
     assert relevance(1, asking=True) == pytest.approx(sure + ranking.ASKING)
     nothing = np.zeros(1, np.bool_)
     assert ranking.relevance(WORDS, plain, topical=2, asking=True, admissible=nothing) == 0
-
-
-@given(st.lists(st.integers(1, 50), max_size=20), st.integers(0, 200), st.integers(0, 20))
-def test_what_fits_a_budget(sizes: list[int], tokens: int, count: int) -> None:
-    chosen = ranking.within(sizes, tokens, count)
-    assert chosen == sorted(set(chosen))
-    assert len(chosen) <= count
-    assert sum(sizes[n] for n in chosen) <= tokens
-    left = tokens - sum(sizes[n] for n in chosen)
-    skipped = [n for n in range(len(sizes)) if n not in chosen]
-    assert len(chosen) == count or all(
-        sizes[n] > left + sum(sizes[m] for m in chosen if m > n) for n in skipped
-    )
