@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +19,7 @@ from memrouter.domain import MemoryOptions, Scope, Turn
 from memrouter.memory import lineage
 from memrouter.memory.conversation import Window
 from memrouter.memory.engine import Memory, Plan, Prompt
+from memrouter.memory.forgive import attempt
 from memrouter.tokens import MESSAGE_TOKENS, estimate
 from memrouter.wire import raw
 from memrouter.wire.openai_chat import OpenAIChat
@@ -209,11 +212,56 @@ async def whole_ms(world: World, memory: Memory, asked: Asked, times: int = 15) 
 
 
 async def first(world: World, conversation: Conversation) -> dict[str, float]:
-    """A client comes with a long history that nobody knows: time to its plan, and to vectors."""
+    """A client comes with a long history that nobody knows.
+
+    first_plan_ms   until its request goes on: with a plan, or without when the budget ends
+    first_planned   1 if it had a plan
+    first_cpu_ms    processor time of all threads until the history is stored
+    first_held_ms   the longest that the event loop was held meanwhile
+    first_stored_s  until it is stored, and words find it
+    vectors_s       then until all has vectors
+    """
     asked = described(conversation, world.scope())
     memory = world.memory(settings())
-    outcome = await ask(world, memory, asked, conversation.questions[0], WINDOW)
-    return {"first_plan_ms": outcome.plan_ms, "vectors_s": await world.embed(asked.scope)}
+    world.clock.time = conversation.asked
+    new = WIRE.turns({"messages": messages([], conversation.questions[0].text)[1:]})
+    prompt = Prompt(scope=asked.scope, turns=(*asked.turns, *new), options=OPTIONS, window=WINDOW)
+    gc.collect()  # what earlier conversations left behind
+    held = _Held()
+    begin, cpu = time.perf_counter(), time.process_time()
+    budget_s = settings().recall_timeout_s
+    tried = await attempt(lambda: memory.plan(prompt), budget_s, "recall")
+    planned = time.perf_counter()
+    await memory.commit(tried.value or Plan(prompt=prompt), None, None)
+    stored, cpu = time.perf_counter(), time.process_time() - cpu
+    longest = held.stop()
+    return {
+        "first_plan_ms": (planned - begin) * 1_000,
+        "first_planned": float(tried.value is not None),
+        "first_cpu_ms": cpu * 1_000,
+        "first_held_ms": longest * 1_000,
+        "first_stored_s": stored - begin,
+        "vectors_s": await world.embed(asked.scope),
+    }
+
+
+class _Held:
+    """How long the event loop is held at most."""
+
+    def __init__(self) -> None:
+        self._longest_s = 0.0
+        self._task = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            self._longest_s = max(self._longest_s, time.perf_counter() - before - 0.001)
+
+    def stop(self) -> float:
+        """The longest time until now, in seconds."""
+        self._task.cancel()
+        return self._longest_s
 
 
 async def by_size(

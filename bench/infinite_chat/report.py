@@ -17,12 +17,13 @@ def evidence(found: Mapping[str, Figures]) -> None:
     columns = (
         "tokens", "asked", "sent", "block", "saved %", "all evidence %",
         "window of same size %", "last 20k %", "plan p50 ms", "p99", "CPU p50",
-        "whole p50", "first ms", "vectors s",
+        "whole p50", "first ms", "planned", "CPU ms", "held ms", "stored s", "vectors s",
     )  # fmt: skip
     keys = (
         "questions", "sent", "block", "saved", "evidence", "same_size", "last_20k",
         "plan_p50_ms", "plan_p99_ms", "plan_cpu_p50_ms",
-        "whole_p50_ms", "first_plan_ms", "vectors_s",
+        "whole_p50_ms", "first_plan_ms", "first_planned", "first_cpu_ms", "first_held_ms",
+        "first_stored_s", "vectors_s",
     )  # fmt: skip
     table("What is sent, and what is in it", columns, _rows(found, keys))
 

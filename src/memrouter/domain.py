@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from hashlib import blake2b
 from typing import Any, Literal, NewType
 
 import numpy as np
@@ -27,6 +28,14 @@ Vectors = npt.NDArray[np.float32]
 
 
 # --- prompts and replies, as the wire formats read them ---
+
+DIGEST_BYTES = 16
+
+
+def turn_digest(role: Role, text: str) -> bytes:
+    """Digest of one turn alone; white space around the text does not count."""
+    told = f"{role}\0{text.strip()}".encode("utf-8", "replace")
+    return blake2b(told, digest_size=DIGEST_BYTES).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +59,14 @@ class Turn:
     """Whether it must stay with the message after it, as a reasoning item with its call."""
     signed: bool = False
     """Whether its provider accepts it only after the very messages that it was made after."""
+    _digest: bytes = field(default=b"", init=False, repr=False, compare=False)
+
+    @property
+    def digest(self) -> bytes:
+        """Its `turn_digest`, made when it is first asked for: a request asks several times."""
+        if not self._digest:
+            object.__setattr__(self, "_digest", turn_digest(self.role, self.text))
+        return self._digest
 
     @property
     def storable(self) -> bool:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from memrouter import domain
-from memrouter.domain import MemoryOptions, Mode, Turn
+from memrouter.domain import MemoryOptions, Mode, Turn, turn_digest
 
 # turn → (storable, asks)
 TURNS: dict[str, tuple[Turn, bool, bool]] = {
@@ -64,3 +65,11 @@ def test_values_are_frozen_keyword_only_and_say_what_they_are(value: Any) -> Non
     assert not value.__doc__.startswith(f"{value.__name__}(")
     assert value.__dataclass_params__.frozen
     assert all(field.kw_only for field in dataclasses.fields(value))
+
+
+def test_the_digest_of_a_turn_is_that_of_its_words() -> None:
+    turn = Turn(role="user", text=" hi\n", tokens=3)
+    assert turn.digest == turn.digest == turn_digest("user", "hi")
+    assert replace(turn, text="ho").digest == turn_digest("user", "ho")
+    assert turn == Turn(role="user", text=" hi\n", tokens=3)
+    assert "digest" not in repr(turn)

@@ -143,7 +143,7 @@ class InferenceApi:
             query.question(turns),
             query.surroundings(turns),
             budget=settings.budget(to.asked.options),
-            exclude=frozenset(lineage.digest(t.role, t.text) for t in turns if t.storable),
+            exclude=frozenset(t.digest for t in turns if t.storable),
             now=now.astimezone(settings.zone),
         )
         chunks = [hit.chunk for hit in found.hits]

@@ -49,11 +49,13 @@ _NO_AUTHOR = frozenset(
 
 _SELF_SIGNS = re.compile("[我俺僕私]|わたし|ぼく|うちの|제가|저는|나는|내가|우리")
 _ASKS = "do can did may should could would must shall".split()
+_SAYS = "".join(rf"(?<!\b{verb} )" for verb in _ASKS) + r"\b(?:i|we)\b"
+_SAYS_I = re.compile(_SAYS, re.IGNORECASE)
 _STATES = re.compile(
-    "".join(rf"(?<!\b{verb} )" for verb in _ASKS) + r"\b(?:i|we)\b|"
-    rf"\b(?:{'|'.join(sorted(vocabulary.OWN))})\b",
+    rf"{_SAYS}|\b(?:{'|'.join(sorted(vocabulary.OWN))})\b",
     re.IGNORECASE,
 )
+_RUN = re.compile(r"\w+")
 SPEAKS_OF_SELF = "\0self"
 """The term of texts in which the author says something of themselves."""
 
@@ -81,12 +83,27 @@ def index_terms(text: str, created: datetime) -> bytes:
     SPEAKS_OF_SELF where it does.
     """
     author = author_of(text)
-    found = [*terms(text), *terms(day(created))]
+    found = [*terms(text), *_day_terms(day(created))]
     if author:
         found += author_terms(author)
-    if _STATES.search(text) or _SELF_SIGNS.search(text):
+    if _speaks_of_self(text):
         found.append(SPEAKS_OF_SELF)
     return hashed(found)
+
+
+@lru_cache(maxsize=4_096)
+def _day_terms(day: str) -> tuple[str, ...]:
+    return tuple(terms(day))
+
+
+def _speaks_of_self(text: str) -> bool:
+    if not text.isascii():
+        return bool(_STATES.search(text) or _SELF_SIGNS.search(text))
+    # The same in a fraction of the time: the expression tries each of its words at each letter.
+    words = set(_RUN.findall(text.lower()))
+    if not words.isdisjoint(vocabulary.OWN):
+        return True
+    return not words.isdisjoint(("i", "we")) and _SAYS_I.search(text) is not None
 
 
 def mentions_self(words: Sequence[QueryWord]) -> bool:

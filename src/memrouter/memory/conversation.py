@@ -41,7 +41,7 @@ def lead(stored: Sequence[Memory], turns: Sequence[Turn]) -> tuple[Turn, ...]:
     said = [turn for turn in turns if turn.role != "system"]
     if not stored or not only_new(turns):
         return ()
-    own = [lineage.digest(turn.role, turn.text) for turn in said]
+    own = [turn.digest for turn in said]
     held = [lineage.digest(memory.role, memory.text) for memory in stored]
     if len(own) > 1 and own[0] in held:
         return ()

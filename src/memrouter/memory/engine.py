@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from memrouter.domain import (
     Block,
@@ -27,7 +28,10 @@ from memrouter.memory.finder import Finder, Found
 from memrouter.memory.forgive import attempt
 from memrouter.memory.historian import Draft, Historian
 from memrouter.memory.settings import MemorySettings
+from memrouter.ops.logs import logger
 from memrouter.ports import Clock, Embedder, Ready, Stored, VaultStore
+
+log = logger(__name__)
 
 _FEW = 16
 """Chunks up to which vectors are made before the commit rather than after it."""
@@ -37,9 +41,9 @@ SIGNED_S = 2 * 86_400.0
 """How long blocks are replayed in front of signed thinking, which is refused if they change."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Prompt:
-    """A request as memory sees it."""
+    """A request as memory sees it; equal to itself alone."""
 
     scope: Scope
     turns: tuple[Turn, ...]
@@ -112,6 +116,11 @@ class Memory:
         self._clock = clock
         self._settings = settings
         self._on_stored = on_stored
+        self._begun: WeakKeyDictionary[Prompt, asyncio.Task[Draft]] = WeakKeyDictionary()
+        """Drafts of long conversations, of which all but the last turn is being stored."""
+        self._histories: WeakValueDictionary[tuple[Scope, bytes], asyncio.Lock] = (
+            WeakValueDictionary()
+        )
 
     async def plan(self, prompt: Prompt) -> Plan:
         """Decide what to send and what to inject. Raises what the store and the embedder raise."""
@@ -141,7 +150,7 @@ class Memory:
         )
         if standing.settled:
             return plan
-        exclude = frozenset(lineage.digest(t.role, t.text) for t in turns if t.storable)
+        exclude = frozenset(t.digest for t in turns if t.storable)
         found = await self._finder.find(
             prompt.scope,
             query.question(turns),
@@ -155,6 +164,14 @@ class Memory:
 
     async def draft(self, plan: Plan) -> Draft:
         """What the prompt adds to its vault; while the provider is at work."""
+        begun = self._begun.get(plan.prompt)
+        if begun is not None:
+            await asyncio.wait({begun})
+            if not begun.cancelled() and begun.exception() is None:
+                return begun.result()
+        return await self._draft(plan)
+
+    async def _draft(self, plan: Plan) -> Draft:
         prompt = plan.prompt
         return await self._historian.draft(
             prompt.scope, plan.turns, prompt.options, self._clock.now()
@@ -199,9 +216,10 @@ class Memory:
 
     async def _ready(self, turns: Sequence[NewTurn]) -> Ready | None:
         """The vectors of a few new chunks, if they are had at once; the backlog does the rest."""
-        texts = [passage(piece.text, turn.created) for turn in turns for piece in turn.pieces]
-        if not self._embedder.instant or not 0 < len(texts) <= _FEW:
+        count = sum(len(turn.pieces) for turn in turns)
+        if not self._embedder.instant or not 0 < count <= _FEW:
             return None
+        texts = [passage(piece.text, turn.created) for turn in turns for piece in turn.pieces]
         # An embedder that fails or hangs is no reason to lose a turn: the backlog tries again.
         made = await attempt(lambda: self._embedder.passages(texts), _AT_ONCE_S, "embed")
         if made.value is None:
@@ -225,12 +243,28 @@ class Memory:
     async def _keep_up(self, plan: Plan) -> None:
         """Store the turns that are about to be left out, so that words find them at once.
 
-        Goes on in the background if it takes longer than the request has time for.
+        A history that nobody knew may take longer than the request has time for: it is stored all
+        the same, and `draft` then waits for it.
         """
-        draft = await self.draft(plan)
-        if len(draft.turns) > 1:
-            bare = Plan(prompt=plan.prompt)
-            await asyncio.shield(asyncio.ensure_future(self._remember(bare, draft.turns[:-1])))
+        task = asyncio.ensure_future(self._stored_up(plan))
+        self._begun[plan.prompt] = task
+        task.add_done_callback(_told)
+        await asyncio.shield(task)
+
+    async def _stored_up(self, plan: Plan) -> Draft:
+        async with self._one_at_a_time(plan):
+            draft = await self._draft(plan)
+            if len(draft.turns) > 1:
+                early = draft.turns[:-1]
+                await self._remember(Plan(prompt=plan.prompt), early)
+                draft = draft.without(len(early))
+            return draft
+
+    def _one_at_a_time(self, plan: Plan) -> asyncio.Lock:
+        """A request that resends a history which is being stored finds it stored."""
+        scope = plan.prompt.scope
+        first = b"" if scope.conversation else plan.turns[conversation.head_of(plan.turns)].digest
+        return self._histories.setdefault((scope, first), asyncio.Lock())
 
     def _with_block(self, plan: Plan, key: bytes, index: int, found: Found) -> Plan:
         now = self._clock.now()
@@ -256,6 +290,11 @@ class Memory:
                 blocks={**recall.blocks, index: text} if text else recall.blocks,
             ),
         )
+
+
+def _told(task: asyncio.Task[Draft]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("a long history was not stored ahead", exc_info=error)
 
 
 def _replayed(standing: sticky.Replay) -> Recall:

@@ -16,8 +16,10 @@ _MUCH = 20_000  # characters to analyse beyond which the event loop must not wai
 _NEWEST = 4  # turns at the end of a prompt among which all that is new usually is
 _SEARCHED = 8  # turns of a changed history that are tried as places where the known part goes on
 
-_Said = tuple[Role, str, bool]
-"""Role, text, and whether it may be kept."""
+_AT_ONCE = 500  # turns that are looked at before others on the event loop get their turn
+
+_Said = tuple[Turn, bool]
+"""A turn, and whether it may be kept."""
 _Places = dict[bytes, Place]
 
 
@@ -41,6 +43,9 @@ class Draft:
     end: bytes
     """Chain of the prompt's last turn."""
     turns: tuple[NewTurn, ...] = ()
+    """What is still to be stored."""
+    stored: int = 0
+    """How many chunks of it are stored already."""
     places: _Places = field(default_factory=dict)
 
     @property
@@ -52,7 +57,12 @@ class Draft:
     @property
     def chunks(self) -> int:
         """How many chunks it adds."""
-        return sum(len(turn.pieces) for turn in self.turns)
+        return self.stored + sum(len(turn.pieces) for turn in self.turns)
+
+    def without(self, count: int) -> Draft:
+        """What is left of it once its first `count` turns are stored."""
+        stored = sum(len(turn.pieces) for turn in self.turns[:count])
+        return replace(self, turns=self.turns[count:], stored=self.stored + stored)
 
 
 class Historian:
@@ -71,7 +81,7 @@ class Historian:
         that resends them in its history does not bring them in.
         """
         said: list[_Said] = [
-            (t.role, t.text, t.memory and options.store_input)
+            (t, t.memory and options.store_input)
             for t in turns
             if t.written and t.role in ("user", "assistant") and t.text.strip()
         ]
@@ -131,9 +141,11 @@ class Historian:
     ) -> tuple[list[_Unseen], _Places, bytes]:
         """What of `said` is not stored, the places of what is, and the chain of the last turn."""
         sent = len(said)
-        digests = [lineage.digest(role, text) for role, text, _ in said]
         root = lineage.root(scope)
-        expected = lineage.chains(root, digests)
+        if sent > _AT_ONCE:
+            digests, expected = await asyncio.to_thread(_chained, root, said)
+        else:
+            digests, expected = _chained(root, said)
         places = dict(await self._store.known(scope.vault, expected[-_NEWEST:]))
         if not places and sent > _NEWEST:
             places = dict(await self._store.known(scope.vault, expected))
@@ -154,13 +166,17 @@ class Historian:
                 if jumped > 1:
                     at, parent = at + jumped, end
                     continue
-            role, text, keep = said[at]
+            turn, keep = said[at]
             unseen.append(
-                _Unseen(role=role, text=text, digest=digests[at], parent=parent, keep=keep)
+                _Unseen(
+                    role=turn.role, text=turn.text, digest=digests[at], parent=parent, keep=keep
+                )
             )
             parent = lineage.link(parent, digests[at])
             at += 1
             at, parent = _follow(at, parent, digests, places)
+            if len(unseen) % _AT_ONCE == 0:
+                await asyncio.sleep(0)
         return unseen, places, parent
 
     async def _jump(
@@ -214,6 +230,12 @@ class Historian:
                 digest=turn.digest,
                 keep=turn.keep,
             )
+
+
+def _chained(root: bytes, said: Sequence[_Said]) -> tuple[list[bytes], list[bytes]]:
+    """Digest and chain of each turn."""
+    digests = [turn.digest for turn, _ in said]
+    return digests, lineage.chains(root, digests)
 
 
 def implicit(chain: bytes) -> str:

@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from memrouter.domain import Role, Scope, Turn
+from memrouter.domain import DIGEST_BYTES, Scope, Turn, turn_digest
 
-SIZE = 16
+SIZE = DIGEST_BYTES
+digest = turn_digest
 IMPLICIT = "auto_"
 """Starts the names of conversations that no client named."""
-
-
-def digest(role: Role, text: str) -> bytes:
-    """Digest of one turn alone; white space around the text does not count."""
-    return blake2b(f"{role}\0{text.strip()}".encode("utf-8", "replace"), digest_size=SIZE).digest()
 
 
 def root(scope: Scope) -> bytes:
@@ -55,7 +51,7 @@ def prompt_keys(scope: Scope, turns: Sequence[Turn]) -> list[bytes]:
     keys = []
     for turn in turns:
         ids = "\0".join((*turn.calls, *turn.answers))
-        running.update(digest(turn.role, turn.text))
+        running.update(turn.digest)
         if ids:
             running.update(ids.encode("utf-8", "replace"))
         keys.append(running.copy().digest())

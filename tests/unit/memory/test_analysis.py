@@ -131,3 +131,23 @@ def test_odd_characters_do_no_harm() -> None:
     text = "nul \x00 lone \ud800 joined \u200d rtl \u202e " + "x" * 1_000_000
     assert analysis.index_terms(text, DAY)
     assert analysis.query_words(text)
+
+
+WORDS = st.sampled_from(
+    ["I", "we", "my", "Do", "could", "can", "mine", "ours", "eu", "x", "It", "i_", "m", "We're"]
+)
+BETWEEN = st.sampled_from([" ", "  ", "\n", "'", "_", ". ", "-"])
+
+
+@given(st.lists(st.tuples(WORDS, BETWEEN), max_size=8))
+def test_who_speaks_of_themselves_does_not_depend_on_other_letters(
+    parts: list[tuple[str, str]],
+) -> None:
+    """Plain ASCII is looked at another way, which must come to the same."""
+    text = "".join(word + between for word, between in parts)
+    own = analysis.term_hash(analysis.SPEAKS_OF_SELF)
+
+    def speaks(text: str) -> bool:
+        return own in np.frombuffer(analysis.index_terms(text, DAY), np.uint32)
+
+    assert speaks(f"{text} .") == speaks(f"{text} \u00e9")

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from memrouter.domain import Budget, Hit, MemoryOptions, Reply, Scope, Turn, VaultId, Vectors
+from memrouter.domain import (
+    Budget,
+    Hit,
+    MemoryOptions,
+    NewTurn,
+    Piece,
+    Reply,
+    Scope,
+    Turn,
+    VaultId,
+    Vectors,
+)
 from memrouter.errors import EmbedderError, StoreFull
 from memrouter.memory import lineage
 from memrouter.memory.conversation import Window
@@ -92,7 +104,9 @@ class OneVector:
 class World:
     """The engine over fakes, and one conversation with it."""
 
-    def __init__(self, store: MemoryVaultStore | None = None) -> None:
+    def __init__(
+        self, store: MemoryVaultStore | None = None, historian: Historian | None = None
+    ) -> None:
         self.store = store or MemoryVaultStore()
         self.clock = FixedClock()
         self.finder = WordFinder(self.store)
@@ -101,7 +115,7 @@ class World:
         self.memory = Memory(
             self.store,
             cast("Finder", self.finder),
-            Historian(self.store, SETTINGS),
+            historian or Historian(self.store, SETTINGS),
             self.embedder,
             self.clock,
             SETTINGS,
@@ -373,6 +387,129 @@ async def test_what_is_left_out_is_stored_first_and_can_be_recalled(world: World
     assert list(plan.recall.blocks) == [len(plan.kept) - 1]
     await world.memory.commit(plan, None, None)
     assert await world.said(scope) == [*talk, "what about w0 ?"]
+
+
+def long_prompt(said: Sequence[str], question: str, conversation: str = "c") -> Prompt:
+    return Prompt(
+        scope=Scope(vault=VAULT, conversation=conversation),
+        turns=tuple(Turn(role=t.role, text=t.text, tokens=10) for t in turns(*said, question)),
+        options=MemoryOptions(),
+        window=WINDOW,
+    )
+
+
+TALK = [t for n in range(10) for t in (f"w{n} said {n}", f"noted {n}")]
+
+
+class Slow(MemoryVaultStore):
+    """A store whose writes wait until they are let through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = asyncio.Event()
+        self.asked = asyncio.Event()
+        self.done = asyncio.Event()
+        self.writes: list[list[str]] = []
+        self.failing = False
+
+    async def remember(self, vault: VaultId, turns: Sequence[NewTurn], **more: Any) -> Stored:
+        self.writes.append([turn.text for turn in turns])
+        self.asked.set()
+        await self.open.wait()
+        if self.failing:
+            raise StoreFull("The disk is full")
+        stored = await super().remember(vault, turns, **more)
+        self.done.set()
+        return stored
+
+
+class Counting(Historian):
+    """Counts what it analyses."""
+
+    def __init__(self, store: MemoryVaultStore) -> None:
+        super().__init__(store, SETTINGS)
+        self.analysed: list[str] = []
+
+    def pieces(self, text: str, created: datetime) -> tuple[Piece, ...]:
+        self.analysed.append(text)
+        return super().pieces(text, created)
+
+
+@pytest.mark.parametrize("conversation", ["c", ""], ids=["named", "unnamed"])
+async def test_a_history_that_takes_too_long_is_stored_behind_the_request(
+    conversation: str,
+) -> None:
+    store = Slow()
+    world = World(store)
+    prompt = long_prompt(TALK, "what about w0 ?", conversation)
+    tried = await attempt(lambda: world.memory.plan(prompt), 0.02, "recall")
+    assert tried.value is None
+    assert tried.error == "recall took longer than 20 ms"
+    bare = Plan(prompt=prompt)  # what the relay goes on with
+    drafting = asyncio.create_task(world.memory.draft(bare))
+    store.open.set()
+    draft = await drafting
+    assert draft.chunks == len(TALK) + 1
+    assert [turn.text for turn in draft.turns] == ["what about w0 ?"]
+    await world.memory.commit(bare, draft, Reply(text="w0 said 0", complete=True))
+    assert store.writes == [TALK, ["what about w0 ?", "w0 said 0"]]
+    said = [*TALK, "what about w0 ?", "w0 said 0"]
+    assert await world.said(Scope(vault=VAULT, conversation=conversation)) == said
+    again = await world.memory.plan(long_prompt(said, "and w3 ?", conversation))
+    assert again.kept is not None
+    assert "w3 said 3" in (again.recall.context or "")
+
+
+async def test_a_history_sent_again_while_it_is_being_stored_is_not_made_anew() -> None:
+    store = Slow()
+    historian = Counting(store)
+    world = World(store, historian)
+    first, again = (long_prompt(TALK, "what about w0 ?") for _ in range(2))
+    for prompt in (first, again):
+        tried = await attempt(partial(world.memory.plan, prompt), 0.02, "recall")
+        assert tried.value is None
+    store.open.set()
+    for prompt in (first, again):
+        await world.memory.commit(Plan(prompt=prompt), None, None)
+    assert store.writes[0] == TALK
+    assert sorted(historian.analysed) == sorted([*TALK, "what about w0 ?", "what about w0 ?"])
+    assert await world.said() == [*TALK, "what about w0 ?"]
+
+
+async def test_the_draft_of_a_plan_serves_its_commit() -> None:
+    store = MemoryVaultStore()
+    historian = Counting(store)
+    world = World(store, historian)
+    plan = await world.memory.plan(long_prompt(TALK, "what about w0 ?"))
+    await world.memory.commit(plan, await world.memory.draft(plan), None)
+    assert historian.analysed == [*TALK, "what about w0 ?"]
+    assert await world.said() == [*TALK, "what about w0 ?"]
+
+
+async def test_a_history_that_could_not_be_stored_ahead_is_stored_with_the_answer() -> None:
+    store = Slow()
+    store.open.set()
+    store.failing = True
+    world = World(store)
+    prompt = long_prompt(TALK, "what about w0 ?")
+    tried = await attempt(lambda: world.memory.plan(prompt), 1.0, "recall")
+    assert tried.error == "recall: StoreFull: The disk is full"
+    store.failing = False
+    await world.memory.commit(Plan(prompt=prompt), None, Reply(text="ok", complete=True))
+    assert await world.said() == [*TALK, "what about w0 ?", "ok"]
+
+
+async def test_a_client_that_leaves_does_not_stop_what_is_being_stored() -> None:
+    store = Slow()
+    world = World(store)
+    planning = asyncio.create_task(world.memory.plan(long_prompt(TALK, "what about w0 ?")))
+    await store.asked.wait()
+    planning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await planning
+    store.open.set()
+    await store.done.wait()
+    assert await world.said() == TALK
 
 
 async def test_a_new_turn_alone_gets_the_turns_before_it_in_front(world: World) -> None:

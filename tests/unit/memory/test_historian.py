@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -111,6 +112,28 @@ async def test_a_long_turn_is_stored_whole_and_in_pieces(world: World) -> None:
     assert turn.text == text
     assert len(turn.pieces) == 5
     assert all(piece.tokens <= 16 and piece.terms for piece in turn.pieces)
+
+
+async def test_a_history_of_thousands_of_turns_does_not_hold_the_event_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, loop = lineage.link, threading.get_ident()
+    calls = [0]
+
+    def counted(parent: bytes, own: bytes) -> bytes:
+        calls[-1] += threading.get_ident() == loop
+        return link(parent, own)
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(0)
+            calls.append(0)
+
+    monkeypatch.setattr(lineage, "link", counted)
+    watching = asyncio.create_task(watch())
+    assert len(await world.send([f"turn {n}" for n in range(10_000)])) == 10_000
+    watching.cancel()
+    assert 0 < max(calls) <= 2_000  # of 500 turns, a few each
 
 
 async def test_a_text_of_megabytes_does_not_hold_the_event_loop(world: World) -> None:
