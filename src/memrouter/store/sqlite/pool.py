@@ -21,9 +21,8 @@ from memrouter.store.statements import statements
 T = TypeVar("T")
 
 _FILE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
-_READ_CACHE_KB = 32
-_WRITE_CACHE_KB = 256
-"""Pages kept a connection. The system has them, too; less makes large uploads slow."""
+_CACHE_KB = 64
+"""Pages kept a connection. The system has them, too."""
 _FILES_A_VAULT = 6
 """Two connections with the database and its log each, the log's index, and one to spare."""
 _OTHER_FILES = 256
@@ -31,30 +30,41 @@ _OTHER_FILES = 256
 
 
 @dataclass(slots=True)
+class _Connection:
+    """One connection to a vault, and who has it."""
+
+    database: Database | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+    """Who uses it, and who waits for it."""
+
+    def close(self) -> None:
+        database, self.database = self.database, None
+        if database is not None:
+            database.close()
+
+
+@dataclass(slots=True)
 class _Open:
-    """A vault's connections: reads never wait for another request's commit."""
+    """A vault's connections.
+
+    One does all there is to do while one thing is done at a time. Reads that come while it is in
+    use have a second one, so that none waits for another request's commit.
+    """
 
     users: int = 0
     outdated: bool = False
     """Whether other rules made its terms, and nobody was told."""
-    reader: Database | None = None
-    writer: Database | None = None
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    main: _Connection = field(default_factory=_Connection)
+    spare: _Connection = field(default_factory=_Connection)
+
+    @property
+    def for_reading(self) -> _Connection:
+        return self.spare if self.main.users else self.main
 
     def close(self) -> None:
-        self.close_reader()
-        self.close_writer()
-
-    def close_reader(self) -> None:
-        reader, self.reader = self.reader, None
-        if reader is not None:
-            reader.close()
-
-    def close_writer(self) -> None:
-        writer, self.writer = self.writer, None
-        if writer is not None:
-            writer.close()
+        self.spare.close()
+        self.main.close()
 
 
 class OpenVaults:
@@ -96,67 +106,74 @@ class OpenVaults:
         return self._folder / vault[:2] / f"{vault}.db"
 
     async def read(self, vault: VaultId, work: Callable[[Database], T]) -> T | None:
-        """Run `work` on the vault's reader; None, and no file made, if it was never written."""
+        """Run `work` on one of the vault's connections; None, and no file made, if there is none."""
 
-        def run(entry: _Open) -> T | None:
-            if entry.reader is not None and entry.reader.replaced():
-                entry.close_reader()
-            if entry.reader is None:
+        def run(entry: _Open, connection: _Connection) -> T | None:
+            if connection.database is not None and connection.database.replaced():
+                connection.close()
+            if connection.database is None:
                 if not self.path(vault).exists():
                     return None
-                entry.reader = self._opened(vault, _READ_CACHE_KB, entry)
+                connection.database = self._opened(vault, entry)
             try:
-                return work(entry.reader)
+                return work(connection.database)
             except VaultCorrupted:
-                entry.close_reader()  # a file put back in its place is found at the next use
+                connection.close()  # a file put back in its place is found at the next use
                 raise
 
-        return await self._run(vault, self._readers, run)
+        entry = self._entry(vault)
+        return await self._run(vault, entry, entry.for_reading, self._readers, run)
 
     def at_once(self, vault: VaultId, work: Callable[[Database], T]) -> T | None:
-        """Run `work` here and now if the vault's reader is open and idle, otherwise return None.
+        """Run `work` here and now if the vault is open and idle, otherwise return None.
 
-        For what takes a few microseconds: a thread would cost ten times that. A reader that is
-        open was used a moment ago, so what it reads is in memory.
+        For what takes a few microseconds: a thread would cost ten times that. A vault that is
+        open was used a moment ago, so what is read of it is in memory.
         """
         entry = self._open.get(vault)
-        if entry is None or entry.reader is None or entry.reading.locked() or self._closed:
+        if entry is None or self._closed:
+            return None
+        connection = entry.for_reading
+        database = connection.database
+        if database is None or connection.users:
             return None
         self._open.move_to_end(vault)
-        if entry.reader.replaced():
+        if database.replaced():
             return None
         try:
-            return work(entry.reader)
+            return work(database)
         except VaultCorrupted:
-            entry.close_reader()
+            connection.close()
             raise
 
     async def write(self, vault: VaultId, work: Callable[[Database], T]) -> T:
-        """Run `work` on the vault's writer; the file is made if need be."""
+        """Run `work` on the vault's main connection; the file is made if need be."""
 
-        def run(entry: _Open) -> T:
-            if entry.writer is None:
-                entry.writer = self._opened(vault, _WRITE_CACHE_KB, entry)
+        def run(entry: _Open, connection: _Connection) -> T:
+            if connection.database is None:
+                connection.database = self._opened(vault, entry)
             try:
-                return work(entry.writer)
+                return work(connection.database)
             except Replaced:  # before anything was done
-                entry.close_writer()
-                entry.writer = self._opened(vault, _WRITE_CACHE_KB, entry)
-                return work(entry.writer)
+                connection.close()
+                connection.database = self._opened(vault, entry)
+                return work(connection.database)
             except VaultCorrupted:
-                entry.close_writer()
+                connection.close()
                 raise
 
-        return await self._run(vault, self._writers, run)
+        entry = self._entry(vault)
+        return await self._run(vault, entry, entry.main, self._writers, run)
 
     async def destroy(self, vault: VaultId) -> None:
         """Remove a vault's file, and its key before. Others who have it open see that it went."""
 
-        def run(entry: _Open) -> None:
-            entry.close_writer()
+        def run(entry: _Open, connection: _Connection) -> None:
+            connection.close()
             self._files.destroy(self.path(vault))
 
-        await self._run(vault, self._writers, run)
+        entry = self._entry(vault)
+        await self._run(vault, entry, entry.main, self._writers, run)
 
     async def elsewhere(self, work: Callable[[], T]) -> T:
         """Run `work`, which is not about one vault, off the event loop."""
@@ -180,27 +197,39 @@ class OpenVaults:
             if isinstance(failed, BaseException):
                 raise failed
 
-    async def _run(self, vault: VaultId, pool: ThreadPoolExecutor, work: Callable[[_Open], T]) -> T:
-        """Run `work` with one of the vault's connections to itself.
-
-        Who waits may be cancelled; the connection stays taken until the thread is done with it.
-        """
+    def _entry(self, vault: VaultId) -> _Open:
         self._check_open()
         entry = self._open.get(vault)
         if entry is None:
             entry = self._open[vault] = _Open()
-        entry.users += 1
         self._open.move_to_end(vault)
-        lock = entry.reading if pool is self._readers else entry.writing
+        return entry
+
+    async def _run(
+        self,
+        vault: VaultId,
+        entry: _Open,
+        connection: _Connection,
+        pool: ThreadPoolExecutor,
+        work: Callable[[_Open, _Connection], T],
+    ) -> T:
+        """Run `work` with one of the vault's connections to itself.
+
+        Who waits may be cancelled; the connection stays taken until the thread is done with it.
+        """
+        entry.users += 1
+        connection.users += 1
         try:
-            await lock.acquire()
+            await connection.lock.acquire()
         except BaseException:
+            connection.users -= 1
             self._give_back(entry)
             raise
-        future = asyncio.get_running_loop().run_in_executor(pool, work, entry)
+        future = asyncio.get_running_loop().run_in_executor(pool, work, entry, connection)
 
         def done(_: asyncio.Future[T]) -> None:
-            lock.release()
+            connection.users -= 1
+            connection.lock.release()
             self._give_back(entry)
             if entry.outdated and not self._closed:
                 entry.outdated = False
@@ -221,7 +250,7 @@ class OpenVaults:
             if idle is None:
                 return
             closing = self._open.pop(idle)
-            if closing.reader is not None or closing.writer is not None:
+            if closing.main.database is not None or closing.spare.database is not None:
                 future = asyncio.get_running_loop().run_in_executor(self._writers, closing.close)
                 self._running.add(future)
                 future.add_done_callback(self._closed_one)
@@ -234,17 +263,17 @@ class OpenVaults:
         if self._closed:
             raise StoreError("The store is closed")
 
-    def _opened(self, vault: VaultId, cache_kb: int, entry: _Open) -> Database:
-        database = self.opened(vault, cache_kb)
+    def _opened(self, vault: VaultId, entry: _Open) -> Database:
+        database = self.opened(vault)
         row = database.one("analysis")
         if self._analysis and row is not None and row[0] != self._analysis:
             entry.outdated = True
         return database
 
-    def opened(self, vault: VaultId, cache_kb: int = _READ_CACHE_KB) -> Database:
+    def opened(self, vault: VaultId) -> Database:
         """A connection of the caller's own; the file is made if need be. Blocking."""
         path, first = self.path(vault), [("new_meta", (vault, self._analysis))]
-        database = self._files.open(path, statements("vault"), first=first, cache_kb=cache_kb)
+        database = self._files.open(path, statements("vault"), first=first, cache_kb=_CACHE_KB)
         row = database.one("vault_id")
         if row is None or row[0] != vault:
             database.close()

@@ -49,7 +49,7 @@ class SqliteVaultStore:
         folder: Path,
         *,
         files: Files | None = None,
-        open_vaults: int = 256,
+        open_vaults: int = 1_024,
         threads: int = 4,
         cache_bytes: int = 128 << 20,
         analysis: Analysis | None = None,

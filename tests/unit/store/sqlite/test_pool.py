@@ -200,20 +200,39 @@ def test_no_more_files_are_opened_than_the_system_allows(
     assert OpenVaults(Files(tmp_path), limit=10, threads=1)._limit == 10
 
 
-async def test_quick_reads_run_at_once_where_the_reader_is_open_and_idle(
+async def test_quick_reads_run_at_once_where_the_vault_is_open_and_idle(
     vaults: OpenVaults,
 ) -> None:
     go = threading.Event()
     assert vaults.at_once(A, revision) is None
     await vaults.write(A, touch)
-    assert vaults.at_once(A, revision) is None  # no reader yet
-    await vaults.read(A, revision)
     assert vaults.at_once(A, revision) == 1
-    await vaults.write(A, touch)
-    assert vaults.at_once(A, revision) == 2
     busy = asyncio.create_task(vaults.read(A, lambda db: go.wait(10)))
     await asyncio.sleep(0.02)
     assert vaults.at_once(A, revision) is None
     go.set()
     await busy
+    assert vaults.at_once(A, revision) == 1
+
+
+async def test_a_second_connection_is_opened_only_beside_one_in_use(vaults: OpenVaults) -> None:
+    go = threading.Event()
+
+    def slow(db: Database) -> None:
+        with db.transaction():
+            touch(db)
+            go.wait(10)
+
+    await vaults.write(A, touch)
+    await vaults.read(A, revision)
+    assert vaults._open[A].spare.database is None
+    writing = asyncio.create_task(vaults.write(A, slow))
+    await asyncio.sleep(0.02)
+    assert vaults.at_once(A, revision) is None
+    assert await vaults.read(A, revision) == 1
+    assert vaults.at_once(A, revision) == 1  # by the second one, beside the commit
+    go.set()
+    await writing
     assert vaults.at_once(A, revision) == 2
+    await vaults.write(A, touch)
+    assert vaults.at_once(A, revision) == 3
