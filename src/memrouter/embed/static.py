@@ -8,7 +8,6 @@ directly.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,16 +20,11 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from memrouter.domain import Vector, Vectors
+from memrouter.embed.pieces import Pieces
 from memrouter.embed.texts import fit
 from memrouter.errors import EmbedderError
 from memrouter.ports import Asked
 
-# Words as whoever asks splits them: runs of a script without spaces, and runs of all else.
-_PAIRED = (
-    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-    r"\uac00-\ud7a3\U00020000-\U0003ffff"
-)
-_WORD = re.compile(rf"[{_PAIRED}]+|[^\W{_PAIRED}]+")
 _BATCH = 64
 _SHORT = 4_000
 """Characters that are embedded here and now: some 0.2 ms, which changing threads costs too."""
@@ -49,17 +43,18 @@ class StaticEmbedder:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embed")
         folder = _folder()
         try:
-            self._tokenizer: Any = Tokenizer.from_file(
+            tokenizer: Any = Tokenizer.from_file(
                 str(folder / "tokenizers" / "l2_supercat_tokenizer_config.json")
             )
             with safe_open(folder / "weights" / "l2_supercat_256.safetensors", "np") as weights:
-                self._table = weights.get_tensor("embedding.weight")
+                table = weights.get_tensor("embedding.weight")
         except Exception as e:
             raise EmbedderError(
                 "The default embedder's files cannot be read", "Install memrouter again"
             ) from e
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._pieces = Pieces(tokenizer, table)
 
     async def query(self, text: str, rarity: Mapping[str, float]) -> Asked:
         """See Embedder.query; tokens of a word count by `rarity[word]`, words lower-case."""
@@ -80,23 +75,11 @@ class StaticEmbedder:
         return np.concatenate(done) if done else np.zeros((0, self.dimension), np.float32)
 
     def _query(self, text: str, rarity: Mapping[str, float]) -> Asked:
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        rows = self._rows(encoding.ids)
-        plain = weighted = _unit(rows.sum(axis=0))
-        if rarity and len(rows):
-            weights = np.array(_weights(text, encoding.offsets, rarity), np.float32)
-            weighted = _unit(weights @ rows)
-        return Asked(weighted=weighted, plain=plain)
+        plain, weighted = map(_unit, self._pieces.both(text, rarity))
+        return Asked(weighted=weighted if weighted.any() else plain, plain=plain)
 
     def _passages(self, texts: Sequence[str]) -> Vectors:
-        cut = [fit(text, _LONGEST) for text in texts]
-        # One by one: a batch is handed to another thread, which costs more than it takes.
-        encode = partial(self._tokenizer.encode, add_special_tokens=False)
-        return np.stack([_unit(self._rows(encode(text).ids).sum(axis=0)) for text in cut])
-
-    def _rows(self, ids: Sequence[int]) -> Vectors:
-        rows: Vectors = self._table[np.asarray(ids, np.intp)].astype(np.float32)
-        return rows
+        return np.stack([_unit(self._pieces.total(fit(text, _LONGEST))) for text in texts])
 
 
 def _folder() -> Path:
@@ -104,20 +87,6 @@ def _folder() -> Path:
     if spec is None or spec.origin is None:
         raise EmbedderError("The package wordllama is not installed", "Install memrouter again")
     return Path(spec.origin).parent
-
-
-def _weights(
-    text: str, offsets: Sequence[tuple[int, int]], rarity: Mapping[str, float]
-) -> list[float]:
-    """A weight a token: that of the word it is part of; punctuation counts like the commonest."""
-    spans = [(m.start(), m.end(), rarity.get(m[0].casefold(), 0.0)) for m in _WORD.finditer(text)]
-    weights, at = [], 0
-    for start, end in offsets:
-        while at < len(spans) and spans[at][1] <= start:
-            at += 1
-        inside = at < len(spans) and spans[at][0] < end
-        weights.append(spans[at][2] if inside else 0.0)
-    return weights if any(weights) else [1.0] * len(weights)
 
 
 def _unit(vector: Vector) -> Vector:

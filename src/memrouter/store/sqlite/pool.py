@@ -106,7 +106,7 @@ class OpenVaults:
         return self._folder / vault[:2] / f"{vault}.db"
 
     async def read(self, vault: VaultId, work: Callable[[Database], T]) -> T | None:
-        """Run `work` on one of the vault's connections; None, and no file made, if there is none."""
+        """Run `work` on a connection of the vault; None, and no file made, if there is no vault."""
 
         def run(entry: _Open, connection: _Connection) -> T | None:
             if connection.database is not None and connection.database.replaced():
