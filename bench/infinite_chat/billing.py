@@ -27,15 +27,13 @@ MOVING = replace(
     WINDOW, recent_tokens=WINDOW.recent_tokens + WINDOW.block_tokens // 2, block_tokens=1
 )
 SHAPES = (
+    (1_000, 8_000, 6_500, 2),
+    (1_000, 8_000, 6_500, 1),
+    (1_000, 4_000, 6_500, 3),
+    (1_000, 8_000, 4_000, 3),
+    (2_000, 8_000, 6_500, 3),
     (6_000, 8_000, 4_000, 1),
-    (6_000, 8_000, 6_000, 3),
-    (6_000, 8_000, 6_000, 1),
-    (2_000, 4_000, 2_000, 3),
-    (2_000, 4_000, 4_000, 3),
-    (2_000, 4_000, 4_000, 1),
-    (2_000, 4_000, 6_000, 3),
-    (2_000, 4_000, 6_000, 1),
-    (1_000, 2_000, 6_000, 3),
+    (6_000, 8_000, 6_500, 3),
 )
 """Recent, block and recall tokens, and how many budgets are replayed."""
 Make = Callable[[Sequence[History], int], Talk]
@@ -76,8 +74,11 @@ def ways(talk: Talk) -> list[Way]:
     off = Way(name="memory off", memory=False)
     front = Way(name="front of the system prompt", front=True, settings=settings(sticky_s=0.0))
     if not talk.bounded:
-        more = Way(name="memrouter, 12 budgets replayed", settings=settings(sticky_budgets=12))
-        return [off, front, Way(name="memrouter"), more]
+        more = [
+            Way(name=f"memrouter, {n} budgets replayed", settings=settings(sticky_budgets=n))
+            for n in (1, 6, 12)
+        ]
+        return [off, front, Way(name="memrouter"), *more]
     middle = WINDOW.recent_tokens + WINDOW.block_tokens // 2
     return [
         off,

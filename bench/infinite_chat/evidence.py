@@ -307,10 +307,10 @@ def _short(size: int) -> str:
 
 def shapes(size: int, *, quick: bool) -> list[Shape]:
     """What the curve tries at a size."""
-    windows: tuple[tuple[int, int], ...] = ((1_000, 2_000), (2_000, 4_000), (6_000, 8_000))
-    budgets: tuple[int, ...] = (2_000, 4_000, 6_000, 8_000, 16_000)
+    windows: tuple[tuple[int, int], ...] = ((1_000, 8_000), (2_000, 8_000), (6_000, 8_000))
+    budgets: tuple[int, ...] = (2_000, 4_000, 6_500, 8_000, 16_000)
     if size <= SIZES[3] and not quick:
-        windows = ((1_000, 1_000), *windows, (10_000, 8_000))
+        windows = ((1_000, 4_000), *windows)
     return [
         Shape(
             window=Window(

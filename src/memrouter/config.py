@@ -79,7 +79,7 @@ class InfiniteChat(Section, frozen=True):
     """How long conversations are kept within bounds."""
 
     threshold_tokens: Count = 20_000  # below this every message is sent as it came
-    recent_tokens: Count = 2_000  # the least that is kept of the newest turns
+    recent_tokens: Count = 1_000  # the least that is kept of the newest turns
     block_tokens: Count = 8_000  # the cut moves by at most this much at a time: caches stay warm
     enabled: bool = False  # also on /v1, when a conversation or session id is given
 

@@ -80,7 +80,8 @@ class Finder:
 
         surroundings  what was said just before, for questions that cannot stand alone
         exclude       digests of turns that the prompt holds
-        taken         ids of chunks that stand in replayed blocks
+        taken         ids of chunks that stand in replayed blocks: they count as found, so that
+                      what follows them in rank does not take their place
         floor         False finds the best there is, relevant or not
         core          False searches the scope's session alone
         now           when it is asked, in the asker's zone; None is when the vault last grew
@@ -91,14 +92,15 @@ class Finder:
         asked = question.read(text, surroundings, now or _newest(signals))
         if floor and not asked.recalls:
             return Found(revision=signals.revision)
-        ranked = await self._rank(signals, asked, _excluded(signals, exclude, taken), budget)
+        ranked = await self._rank(signals, asked, _excluded(signals, exclude), budget)
         rows = ranked.rows
         if floor:
             if ranked.relevance < self._chosen(signals)[1]:
                 return Found(revision=signals.revision)
             rows = rows[ranking.worthwhile(ranked.scores)]
+        hits = await self._hits(scope, signals, ranked, rows, budget)
         return Found(
-            hits=await self._hits(scope, signals, ranked, rows, budget), revision=signals.revision
+            hits=tuple(hit for hit in hits if hit.chunk.id not in taken), revision=signals.revision
         )
 
     def _chosen(self, signals: Signals) -> tuple[Embedder, float]:
@@ -163,11 +165,10 @@ async def _off_loop(signals: Signals, work: Callable[[], T]) -> T:
     return await asyncio.to_thread(work) if len(signals.ids) > LARGE else work()
 
 
-def _excluded(signals: Signals, exclude: frozenset[bytes], taken: frozenset[int]) -> Flags | None:
-    if not (exclude or taken) or len(signals.ids) == 0:
+def _excluded(signals: Signals, exclude: frozenset[bytes]) -> Flags | None:
+    if not exclude or len(signals.ids) == 0:
         return None
     heads = [int.from_bytes(digest[:8], "little") for digest in exclude]
     excluded = np.zeros(len(signals.ids), np.bool_)
     excluded[ranking.among(signals.digests, heads)] = True
-    excluded[ranking.among(signals.ids.view(np.uint64), sorted(taken))] = True
     return excluded

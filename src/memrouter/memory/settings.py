@@ -23,7 +23,7 @@ class MemorySettings:
     """Replayed blocks may take this many times the density's token budget."""
     chunk_tokens: int = 300
 
-    long_tokens: int = 6_000
+    long_tokens: int = 6_500
     """Least token budget of a recall that stands in for what a long conversation leaves out."""
     long_share: int = 12
     """It grows to this part of the conversation, since there is more to find."""

@@ -146,6 +146,19 @@ async def test_what_stands_in_a_replayed_block_is_not_found() -> None:
     assert len(texts) == len(found.hits) - 1
 
 
+async def test_what_a_replayed_block_holds_keeps_its_place_in_the_budget() -> None:
+    """A question gets its best memories, wherever they stand; not the next best beside them."""
+    world = World()
+    await world.say("Porto", "Porto by the river", "Porto by the sea, far away", "Lyon")
+    two = Budget(memories=2, tokens=2_000)
+    found = await world.finder.find(CORE, "Porto?", budget=two, floor=False, now=NOW)
+    first, second = (hit.chunk for hit in found.hits)
+    taken = frozenset({first.id})
+    assert await world.found("Porto?", budget=two, floor=False, taken=taken) == [second.text]
+    both = frozenset({first.id, second.id})
+    assert await world.found("Porto?", budget=two, floor=False, taken=both) == []
+
+
 async def test_a_budget_skips_what_is_too_big() -> None:
     world = World()
     await world.say("Porto Porto Porto", tokens=900)

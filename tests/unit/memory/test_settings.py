@@ -38,10 +38,10 @@ CASES = {
 # conversation_tokens, density → budget
 LONG = {
     "whole": (0, "default", Budget(memories=30, tokens=2_000)),
-    "the least": (30_000, "default", Budget(memories=90, tokens=6_000)),
+    "the least": (30_000, "default", Budget(memories=97, tokens=6_500)),
     "its share": (120_000, "default", Budget(memories=150, tokens=10_000)),
     "the most": (1_000_000, "default", Budget(memories=240, tokens=16_000)),
-    "of few memories": (30_000, "low", Budget(memories=80, tokens=6_000)),
+    "of few memories": (30_000, "low", Budget(memories=86, tokens=6_500)),
 }
 
 
