@@ -25,6 +25,7 @@ _CARRIERS = ("x-memory-key",)
 _V3_CARRIERS = ("x-memory-key", "x-supermemory-api-key", "x-supermemory--api-key")
 _CREDENTIALS = CREDENTIALS.union(_V3_CARRIERS, ["x-provider-key"])
 _HOW = "Send it as `Authorization: Bearer mk_…`, `x-api-key: mk_…` or `X-Memory-Key: mk_…`"
+_NOTHING = Sent()
 _HOW_V3 = "Send it as `x-supermemory-api-key: mk_…`, and the provider's key where its SDK puts it"
 
 
@@ -63,18 +64,24 @@ def find(headers: Headers, query: Mapping[str, str], *, v3: bool = False) -> Sho
     if v3 and query.get("apiKey"):
         said.append(query["apiKey"])
     # A header that is for memory keys alone holds one, or is wrong; in the others we look.
-    said = said[:1] or [value for value in bearers.values() if is_memory_key(value)]
+    ours = [name for name, value in bearers.items() if value and is_memory_key(value)]
+    said = said[:1] or [bearers[name] for name in ours[:1]]
     if not said:
         raise Unauthorized("No memory key", _HOW_V3 if v3 else _HOW)
     key, mode = split(said[0])
-    theirs = {name: "" if is_memory_key(value) else value for name, value in bearers.items()}
+    for name in ours:
+        bearers[name] = ""
     provider_key = values.get("x-provider-key", "")
+    if provider_key and is_memory_key(provider_key):
+        provider_key = ""
+    if not provider_key and not any(bearers.values()):
+        return Shown(key=key, mode=mode, sent=_NOTHING)
     sent = Sent(
-        provider_key="" if is_memory_key(provider_key) else provider_key,
-        authorization=theirs["authorization"],
-        x_api_key=theirs["x-api-key"],
-        x_goog_api_key=theirs["x-goog-api-key"],
-        query_key=theirs["?key="],
+        provider_key=provider_key,
+        authorization=bearers["authorization"],
+        x_api_key=bearers["x-api-key"],
+        x_goog_api_key=bearers["x-goog-api-key"],
+        query_key=bearers["?key="],
     )
     return Shown(key=key, mode=mode, sent=sent)
 
@@ -102,6 +109,8 @@ def split(value: str) -> tuple[str, Mode | None]:
 
 
 def _bare(value: str) -> str:
+    if value[:7] == "Bearer ":
+        return value[7:].strip()
     scheme, _, rest = value.partition(" ")
     return rest.strip() if scheme.lower() == "bearer" else value.strip()
 

@@ -168,10 +168,10 @@ def user_id(
     for name in names:
         if value := headers.get(name):
             return _identifier(value, name)
-    user = (body or {}).get("user")
+    user = body.get("user") if body else None
     if isinstance(user, str) and user.strip():  # anything else is for the provider to judge
         return _identifier(user, "user")
-    return _identifier(from_url, "userId")
+    return _identifier(from_url, "userId") if from_url else ""
 
 
 def _mode(sources: Sources) -> Mode | None:

@@ -72,7 +72,7 @@ class Delivery:
         streamed = not isinstance(body, bytes)
         sent = headers.forwarded(x.request.headers, own=self._own_headers, streamed=streamed)
         x.outcome.sent_s = perf_counter()
-        self._metrics.stage.labels("prepare").observe(x.outcome.sent_s - x.request.started_s)
+        self._metrics.stages["prepare"].observe(x.outcome.sent_s - x.request.started_s)
         if x.plan is not None:
             x.drafting = asyncio.create_task(self._draft(x))
         try:
@@ -83,7 +83,7 @@ class Delivery:
         finally:
             x.outcome.answered_s = perf_counter()
         waited = x.outcome.answered_s - x.outcome.sent_s
-        self._metrics.provider.labels(x.target.provider).observe(waited)
+        self._metrics.providers[x.target.provider].observe(waited)
         return answer
 
     async def pass_on(self, x: Exchange, answer: Answer) -> None:
@@ -157,7 +157,7 @@ class Delivery:
             self._metrics.failed_open.labels("store", tried.kind).inc()
         else:
             self._metrics.stored.inc(tried.value.turns)
-        self._metrics.stage.labels("store").observe(perf_counter() - began)
+        self._metrics.stages["store"].observe(perf_counter() - began)
 
     async def _stored(self, x: Exchange, reply: Reply | None) -> Stored:
         assert x.plan is not None

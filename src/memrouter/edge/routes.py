@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from time import perf_counter
 
 from starlette.exceptions import HTTPException
@@ -21,6 +21,7 @@ from memrouter.errors import (
     Overloaded,
     UpstreamError,
 )
+from memrouter.ops import logs
 from memrouter.ops.logs import logger
 from memrouter.ops.metrics import Metrics
 from memrouter.wire.format import WireFormat
@@ -39,11 +40,11 @@ class Tracked:
         """To add to the answer."""
         self.status = 0
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), *self.headers]
-        await self._send(message)
+        return self._send(message)
 
 
 class Edge:
@@ -133,14 +134,17 @@ class Edge:
 
     def _done(self, request: Request, label: str, status: int) -> None:
         took = perf_counter() - request.started_s
-        self._metrics.requests.labels(request.surface, label, str(status)).inc()
-        log.info(
+        self._metrics.answered[request.surface, label, str(status)].inc()
+        logs.line(
+            __name__,
             "request",
-            request=request.id,
-            method=request.method,
-            format=label,
-            status=status,
-            ms=round(took * 1000, 2),
+            {
+                "request": request.id,
+                "method": request.method,
+                "format": label,
+                "status": status,
+                "ms": round(took * 1000, 2),
+            },
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Generic, TypeVar
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -12,10 +13,27 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 
 _FAST = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _SLOW = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+Kind = TypeVar("Kind", bound=MetricWrapperBase)
+
+
+class Known(dict[str | tuple[str, ...], Kind], Generic[Kind]):
+    """The children of a metric, by their label or labels: `metric.labels` checks them each time."""
+
+    def __init__(self, metric: Kind) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, labels: str | tuple[str, ...]) -> Kind:
+        found = self._metric.labels(*((labels,) if isinstance(labels, str) else labels))
+        self[labels] = found
+        return found
 
 
 class Metrics:
@@ -76,6 +94,11 @@ class Metrics:
             registry=own,
             multiprocess_mode="livesum",
         )
+
+        # What every request counts.
+        self.answered = Known(self.requests)
+        self.stages = Known(self.stage)
+        self.providers = Known(self.provider)
 
     def expose(self) -> bytes:
         """The metrics of this process, or of all workers where several serve."""

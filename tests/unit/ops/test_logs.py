@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 from typing import Any
 
@@ -29,6 +30,30 @@ def test_a_line_is_one_json_object(logged: io.StringIO) -> None:
         "turns": 2,
         "vault": "v1",
     }
+
+
+TOLD = {"request": "req_1", "status": 200, "ms": 1.25}
+
+
+def test_the_line_of_a_request_is_a_line_like_any_other(logged: io.StringIO) -> None:
+    logs.logger("memrouter.x").info("request", **TOLD)
+    logs.line("memrouter.x", "request", TOLD)
+    usual, quick = lines(logged)
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z"
+    assert all(re.fullmatch(stamp, line.pop("timestamp")) for line in (usual, quick))
+    assert list(usual.items()) == list(quick.items())
+
+
+@pytest.mark.parametrize(("level", "form", "shown"), [("info", "text", 1), ("warning", "json", 0)])
+def test_the_line_of_a_request_is_shown_as_set_up(
+    logged: io.StringIO, monkeypatch: pytest.MonkeyPatch, level: str, form: str, shown: int
+) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    logs.set_up(level, form)
+    logs.line("memrouter.x", "request", TOLD)
+    assert written.getvalue().count("req_1") == shown
+    assert not written.getvalue().startswith("{")
 
 
 def fail() -> None:

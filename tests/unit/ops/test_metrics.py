@@ -57,6 +57,18 @@ def test_metrics_count() -> None:
     assert found["memrouter_backlog_vaults"] == 3
 
 
+def test_children_that_are_known_are_the_same() -> None:
+    metrics = Metrics()
+    metrics.answered["v1", "openai_chat", "200"].inc()
+    metrics.requests.labels("v1", "openai_chat", "200").inc()
+    metrics.stages["store"].observe(0.002)
+    found = values(metrics.expose())
+    labels = '{"format": "openai_chat", "status": "200", "surface": "v1"}'
+    assert found[f"memrouter_requests_total{labels}"] == 2
+    assert found['memrouter_stage_seconds_count{"stage": "store"}'] == 1
+    assert metrics.answered["v1", "x", "200"] is metrics.answered["v1", "x", "200"]
+
+
 def test_two_apps_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
     one.stored.inc(5)

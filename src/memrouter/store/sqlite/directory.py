@@ -34,6 +34,7 @@ class SqliteDirectory:
         self._usage = files.open(folder / "usage.db", statements("usage"))
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="directory")
         self._version = -1
+        self._fresh = False
         self._keys: dict[bytes, KeyRecord] = {}
         self._people: dict[tuple[AccountId, str], VaultId] = {}
         self._sealed: dict[AccountId, Mapping[str, bytes]] = {}
@@ -221,7 +222,12 @@ class SqliteDirectory:
         return count
 
     def _refresh(self) -> None:
-        """Forget what is cached if any process wrote since: a revoked key is dead at once."""
+        """Forget what is cached if any process wrote since: a revoked key is dead at once.
+
+        Asked once a turn of the event loop: what came in before it began is all that it serves.
+        """
+        if self._fresh:
+            return
         row = self._reader.one("data_version")
         version = int(row[0]) if row else -1
         if version != self._version:
@@ -229,6 +235,11 @@ class SqliteDirectory:
             self._people.clear()
             self._sealed.clear()
             self._version = version
+        self._fresh = True
+        asyncio.get_running_loop().call_soon(self._grow_old)
+
+    def _grow_old(self) -> None:
+        self._fresh = False
 
     async def _add_person(self, account: AccountId, name: bytes) -> VaultId:
         def work(db: Database) -> VaultId:
@@ -244,7 +255,10 @@ class SqliteDirectory:
             with self._writer.transaction():
                 return work(self._writer)
 
-        return await self._in_thread(run)
+        try:
+            return await self._in_thread(run)
+        finally:
+            self._fresh = False
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
