@@ -10,15 +10,15 @@ from memrouter.edge.exchange import Exchange
 from memrouter.wire.format import ReplyReader, WireFormat
 
 _HEAD_BYTES = 4 << 10
-_TAIL_BYTES = 8 << 10
+_TAIL_BYTES = 1 << 10
 _HELD_BYTES = 1 << 20
 
 
 class StreamedUsage:
     """Reads the usage of a stream that memory does not read; costs next to nothing a block.
 
-    Formats give their figures in the first events and the last ones, so only those are read, at
-    the end. Where there are none, the text is read, so that it can be counted.
+    Formats give their figures in the first event and the last ones, so only those are read, at
+    the end. Where there are none, all is read, so that the text can be counted.
     """
 
     __slots__ = ("_dropped", "_head", "_held", "_held_bytes", "_wire", "done")
@@ -45,9 +45,9 @@ class StreamedUsage:
     def finish(self) -> Reply:
         """See ReplyReader.finish; `text` only where there are no figures."""
         held = b"".join(self._held)
-        if self._held_bytes > _HEAD_BYTES + _TAIL_BYTES:
+        if len(held) > 2 * _TAIL_BYTES:
             tail = _from_event_at(held, len(held) - _TAIL_BYTES)
-            reply = self._read(_to_last_event(self._head), tail)
+            reply = self._read(_to_first_event(self._head), tail)
             # A provider that does not count may say 0: the whole text is read then.
             if reply.complete and reply.usage is not None and reply.usage.input_tokens > 0:
                 return reply
@@ -64,6 +64,10 @@ class StreamedUsage:
 
 _ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 """What may stand between two events."""
+
+
+def _to_first_event(data: bytes) -> bytes:
+    return data[: min((at + len(end) for end in _ENDS if (at := data.find(end)) >= 0), default=0)]
 
 
 def _to_last_event(data: bytes) -> bytes:

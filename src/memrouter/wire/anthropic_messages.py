@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 from msgspec import Raw
 
 from memrouter.domain import Json, Role, Turn, Usage
@@ -134,7 +135,7 @@ class AnthropicMessages:
         return messages.lead(body, "messages", lambda _: False, new)
 
     def reader(self, *, streamed: bool) -> ReplyReader:
-        return StreamReader(_read_event) if streamed else WholeReader(_read_body)
+        return StreamReader(_read_event, _read_usual) if streamed else WholeReader(_read_body)
 
     def error(self, status: int, message: str, hint: str) -> Json:
         kind = _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
@@ -234,6 +235,30 @@ def _is_written(part: Json) -> bool:
 def _is_result(part: Json) -> bool:
     """Results of tools must come first in a message."""
     return text_in(part, "type").endswith("tool_result")
+
+
+class _Delta(msgspec.Struct):
+    type: Literal["text_delta"]
+    text: str
+
+
+class _Event(msgspec.Struct):
+    """An event that goes on with the text; any other is refused."""
+
+    type: Literal["content_block_delta"]
+    delta: _Delta
+
+
+_usual = msgspec.json.Decoder(_Event)
+
+
+def _read_usual(draft: Draft, data: bytes) -> bool:
+    """`_read_event` for most events of a stream, at a tenth of its cost."""
+    try:
+        draft.add(_usual.decode(data).delta.text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _read_event(draft: Draft, event: Json) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Raw
 
 from memrouter.domain import Json, Role, Turn, Usage
@@ -94,7 +95,7 @@ class OpenAIChat:
         return messages.lead(body, "messages", _is_system, new)
 
     def reader(self, *, streamed: bool) -> ReplyReader:
-        return StreamReader(_read_event) if streamed else WholeReader(_read_body)
+        return StreamReader(_read_event, _read_usual) if streamed else WholeReader(_read_body)
 
     def error(self, status: int, message: str, hint: str) -> Json:
         return {"error": message, "hint": hint}
@@ -172,6 +173,45 @@ def _is_written(part: Json) -> bool:
     return bool(user_text(_text_of(part)).strip())
 
 
+class _Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Event(msgspec.Struct):
+    """An event that only goes on with the text; whatever else it may hold is refused."""
+
+    choices: list[_Choice] = []
+    id: str | None = None
+    error: None = None
+    usage: None = None
+    x_groq: None = None
+
+
+_usual = msgspec.json.Decoder(_Event)
+
+
+def _read_usual(draft: Draft, data: bytes) -> bool:
+    """`_read_event` for most events of a stream, at a tenth of its cost."""
+    try:
+        event = _usual.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    for choice in event.choices:
+        if choice.index <= 0:
+            if choice.delta is not None and choice.delta.content is not None:
+                draft.add(choice.delta.content)
+            if choice.finish_reason:
+                _end(draft, choice.finish_reason)
+    draft.id = draft.id or event.id or None
+    return True
+
+
 def _read_event(draft: Draft, event: Json) -> bool:
     for choice in objects_in(event, "choices"):
         if count_in(choice, "index") == 0:
@@ -197,9 +237,13 @@ def _read_choice(draft: Draft, choice: Json, message: Json) -> None:
             draft.add(_text_of(part))
     reason = choice.get("finish_reason")
     if reason:
-        draft.ended = True
-        draft.failed = draft.failed or reason == "error"
-        draft.withheld = reason == "content_filter"
+        _end(draft, reason)
+
+
+def _end(draft: Draft, reason: object) -> None:
+    draft.ended = True
+    draft.failed = draft.failed or reason == "error"
+    draft.withheld = reason == "content_filter"
 
 
 def _read_rest(draft: Draft, event: Json) -> None:

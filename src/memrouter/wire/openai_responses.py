@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 from msgspec import Raw
 
 from memrouter.domain import Json, Role, Turn, Usage
@@ -128,7 +129,7 @@ class OpenAIResponses:
         return messages.lead(_with_list(body), "input", _is_system, new)
 
     def reader(self, *, streamed: bool) -> ReplyReader:
-        return StreamReader(_read_event) if streamed else WholeReader(_read_response)
+        return StreamReader(_read_event, _read_usual) if streamed else WholeReader(_read_response)
 
     def error(self, status: int, message: str, hint: str) -> Json:
         return {"error": message, "hint": hint}
@@ -239,6 +240,25 @@ def _put_in_front(item: dict[str, Raw], context: str) -> bool:
 
 def _is_written(part: Json) -> bool:
     return bool(user_text(_text_of(part)).strip())
+
+
+class _Event(msgspec.Struct):
+    """An event that goes on with the text; any other is refused."""
+
+    type: Literal["response.output_text.delta"]
+    delta: str
+
+
+_usual = msgspec.json.Decoder(_Event)
+
+
+def _read_usual(draft: Draft, data: bytes) -> bool:
+    """`_read_event` for most events of a stream, at a tenth of its cost."""
+    try:
+        draft.add(_usual.decode(data).delta)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _read_event(draft: Draft, event: Json) -> bool:

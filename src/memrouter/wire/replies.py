@@ -89,21 +89,26 @@ def events_of(data: bytes) -> list[Json] | None:
     return [value] if isinstance(value, dict) else None
 
 
+Usual = Callable[[Draft, bytes], bool]
+"""Puts the data of an event that is as most of a stream are into a draft; False if it is not."""
+
+
 class StreamReader:
-    """Reads server-sent events, each of which `read` puts into the draft."""
+    """Reads server-sent events, each of which `usual` or else `read` puts into the draft."""
 
-    __slots__ = ("_draft", "_read", "_sse", "done")
+    __slots__ = ("_draft", "_read", "_sse", "_usual", "done")
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, usual: Usual = lambda draft, data: False) -> None:
         self._draft = Draft()
         self._read = read
+        self._usual = usual
         self._sse = SSEParser()
         self.done = False
 
     def feed(self, block: bytes) -> None:
         """See ReplyReader.feed."""
         for _, data in self._sse.feed(block):
-            if not data:
+            if not data or self._usual(self._draft, data):
                 continue
             if data == b"[DONE]":
                 self._draft.ended = self.done = True

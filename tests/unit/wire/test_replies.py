@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from memrouter.domain import Reply
 from memrouter.wire.format import WireFormat
-from memrouter.wire.replies import LIMIT_BYTES, Draft
+from memrouter.wire.replies import LIMIT_BYTES, Draft, StreamReader
 from memrouter.wire.table import FORMATS
 
 each_format = pytest.mark.parametrize("wire", FORMATS.values(), ids=FORMATS)
@@ -120,3 +120,70 @@ def test_a_body_is_done_when_it_is_whole() -> None:
     reader.feed(body[cut:].encode() + b"\n")
     assert (early, reader.done) == (False, True)
     assert reader.finish().text == "a}"
+
+
+def read_the_long_way(wire: WireFormat, answer: bytes) -> Reply:
+    reader = cast("StreamReader", wire.reader(streamed=True))
+    plain = StreamReader(reader._read)
+    plain.feed(answer)
+    return plain.finish()
+
+
+def chunk(**changes: Any) -> Any:
+    choice = {"index": 0, "delta": {"content": "Hi "}, "finish_reason": None, "logprobs": None}
+    return {"id": "c", "choices": [choice | changes], "usage": None, "created": 1.5}
+
+
+EVENTS: dict[str, Any] = {
+    "text": chunk(),
+    "a role first": chunk(delta={"role": "assistant", "content": ""}),
+    "no text": chunk(delta={}),
+    "null text": chunk(delta={"content": None, "reasoning": "hm"}),
+    "pieces of text": chunk(delta={"content": [{"type": "text", "text": "Hi "}]}),
+    "a number": chunk(delta={"content": 5}),
+    "no delta": chunk(delta=None),
+    "another choice": chunk(index=1),
+    "an index below 0": chunk(index=-1),
+    "an index that is none": chunk(index=None),
+    "an index that is a word": chunk(index="0"),
+    "the end": chunk(finish_reason="stop"),
+    "withheld": chunk(finish_reason="content_filter"),
+    "failed": chunk(finish_reason="error"),
+    "an end that is none": chunk(finish_reason=""),
+    "an end that is a number": chunk(finish_reason=1),
+    "usage": chunk() | {"usage": {"prompt_tokens": 3, "completion_tokens": 4}},
+    "usage at Groq": chunk() | {"x_groq": {"usage": {"prompt_tokens": 3}}},
+    "an error": chunk() | {"error": {"message": "no"}},
+    "an id that is none": chunk() | {"id": 7},
+    "choices that are none": {"choices": None},
+    "choices that are words": {"choices": ["a"]},
+    "a lone surrogate": chunk(delta={"content": "a\ud800"}),
+    "several": [chunk(), chunk()],
+    "Anthropic's text": {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "text_delta", "text": "Hi "},
+    },
+    "Anthropic's thinking": {
+        "type": "content_block_delta",
+        "delta": {"type": "thinking_delta", "thinking": "hm"},
+    },
+    "Anthropic's text, none": {"type": "content_block_delta", "delta": {"type": "text_delta"}},
+    "a response's text": {"type": "response.output_text.delta", "delta": "Hi "},
+    "a response's text, none": {"type": "response.output_text.delta", "delta": None},
+}
+
+
+@each_format
+@pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
+def test_usual_events_are_read_as_all_others_are(wire: WireFormat, event: Any) -> None:
+    written = b"data: %b\n\n" % json.dumps(event).encode()
+    for stream in (written, written * 3, written + b"data: [DONE]\n\n"):
+        assert read(wire, stream, streamed=True) == read_the_long_way(wire, stream)
+
+
+@each_format
+@given(events=st.lists(values, max_size=5))
+def test_any_events_are_read_alike(wire: WireFormat, events: list[Any]) -> None:
+    stream = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
+    assert read(wire, stream, streamed=True) == read_the_long_way(wire, stream)
