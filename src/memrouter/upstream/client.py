@@ -50,9 +50,45 @@ class _Protocol(ResponseHandler):
     answer: StreamReader | None = None
     used: bool = False
     """Whether a request was answered on it before: its peer may be closing it just now."""
+    head_due_s: float | None = None
+    """When an answer's head must be complete, however often a byte of it comes."""
+    _heard_s: float | None = None
+    """When its peer was last heard of, or its turn to speak came; None where it may be silent."""
+
+    # One timer waits for silence, and goes on where there was none when it is due: aiohttp's own
+    # way, a timer for each piece that comes, costs as much as passing the piece on.
+
+    def _reschedule_timeout(self) -> None:
+        self._heard_s = self._loop.time()
+        if self._read_timeout_handle is None and self._read_timeout:
+            self._wait(self._read_timeout)
+
+    def _drop_timeout(self) -> None:
+        self._heard_s = None
+
+    def now_s(self) -> float:
+        """The event loop's clock."""
+        return self._loop.time()
+
+    def _wait(self, seconds: float) -> None:
+        self._read_timeout_handle = self._loop.call_later(seconds, self._on_silence)
+
+    def _on_silence(self) -> None:
+        self._read_timeout_handle = None
+        dues = [self.head_due_s] if self.head_due_s is not None else []
+        if self._heard_s is not None and self._read_timeout:
+            dues.append(self._heard_s + self._read_timeout)
+        left_s = min(dues) - self._loop.time() if dues else 0.0
+        if left_s > 0:
+            self._wait(left_s)
+        elif dues:
+            self._on_read_timeout()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
+        if self._read_timeout_handle is not None:
+            self._read_timeout_handle.cancel()
+            self._read_timeout_handle = None
         answer, self.answer = self.answer, None
         if answer is not None and not answer.is_eof() and answer.exception() is None:
             answer.set_exception(aiohttp.ClientPayloadError("not all of the answer came"))
@@ -296,16 +332,17 @@ class HttpUpstream:
             upload = _Upload(protocol, body, declared_length(headers))
         # Each byte of a head restarts the read timeout; one that never ends must end, too. What
         # is uploaded may take its time: there, only silence counts.
-        in_all_s = self._read_timeout_s if upload is None else None
+        if upload is None:
+            protocol.head_due_s = protocol.now_s() + self._read_timeout_s
         try:
-            async with asyncio.timeout(in_all_s):
-                message, payload = await _final_message(protocol)
+            message, payload = await _final_message(protocol)
         except BaseException as e:
             if upload is not None:
                 await upload.stop()
                 if upload.failure is not None and isinstance(e, Exception):
                     raise upload.failure from e
             raise
+        protocol.head_due_s = None
         return HttpAnswer(
             target.provider, connection, protocol, message, payload, upload, self._answers
         )
