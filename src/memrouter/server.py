@@ -27,6 +27,7 @@ import uvicorn  # noqa: E402
 from memrouter import start  # noqa: E402
 from memrouter.app import check, open_directory  # noqa: E402
 from memrouter.config import Config  # noqa: E402
+from memrouter.edge.connection import Connection  # noqa: E402
 from memrouter.errors import ConfigError  # noqa: E402
 from memrouter.ops import logs  # noqa: E402
 
@@ -55,12 +56,13 @@ def serve(config: Config, show: Callable[[str], None]) -> None:
         port=config.port,
         workers=config.workers,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whose address a request has is nothing to us
         date_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(config.stop_timeout_s)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -16,7 +16,13 @@ Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Leave = Callable[[], None]
+Watch = Callable[[Leave | None], None]
 Surface = Literal["v1", "v3"]
+
+WATCH = "memrouter.watch"
+"""The ASGI extension of our connections: a `Watch`, told what to do should the client leave before
+its answer has ended; None for nothing."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +42,8 @@ class Request:
     """Header name → first value."""
     place: Place | None = None
     """Its place among those under way, once its caller is known."""
+    watch: Watch | None = None
+    """Where the server has it; see WATCH."""
     parameters: dict[str, str] = field(default_factory=dict)
     """Query parameters, decoded; of repeated ones the first."""
 
@@ -44,18 +52,16 @@ def read_head(scope: Scope) -> Request:
     """The head of an HTTP request."""
     headers = headers_.decode(scope["headers"])
     query = scope["query_string"].decode("latin-1")
-    named: dict[str, str] = {}
-    for name, value in headers:
-        named.setdefault(name, value)
     path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
     return Request(
         method=scope["method"],
         path=path.partition("?")[0],
         query=query,
         headers=headers,
-        id=f"req_{secrets.token_hex(12)}",
+        id=f"req_{os.urandom(12).hex()}",
         started_s=perf_counter(),
-        named=named,
+        named=dict(reversed(headers)),  # of repeated ones the first
+        watch=(scope.get("extensions") or {}).get(WATCH),
         parameters=headers_.parameters(query) if query else {},
     )
 

@@ -15,6 +15,7 @@ from memrouter.memory.engine import Plan
 from memrouter.memory.forgive import Tried
 from memrouter.memory.historian import Draft
 from memrouter.upstream.v3 import V3Url
+from memrouter.wire import raw
 from memrouter.wire.format import ReplyReader, WireFormat
 
 _DOUBLED = re.compile(r"^(?:/+v1)+(?=/v1(?:beta)?/)")
@@ -81,6 +82,8 @@ class Exchange:
     outcome: Outcome
     caller: Caller | None = None
     body: Json = field(default_factory=dict)
+    unread: bytes = field(default=b"", repr=False)
+    """The body as it came, where `body` is what a glance tells of it; see `whole`."""
     scope: Scope | None = None
     target: Target | None = None
     model: str = ""
@@ -93,6 +96,13 @@ class Exchange:
     """Reads a copy of the answer."""
     served: bool = False
     """Whether its usage has been counted."""
+
+    def whole(self) -> Json:
+        """All of the body."""
+        if self.unread:
+            self.body = raw.parse(self.unread)
+            self.unread = b""
+        return self.body
 
     @property
     def wire(self) -> WireFormat | None:

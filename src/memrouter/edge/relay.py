@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from memrouter import tokens
-from memrouter.domain import Scope
+from memrouter.domain import Mode, Scope
 from memrouter.edge import asgi, controls, respond
 from memrouter.edge.admission import Admission, What
 from memrouter.edge.asgi import ClientGone, Receive, Request, Send
@@ -84,6 +84,30 @@ class Relay:
         )
         x = Exchange(request=request, endpoint=endpoint, send=send, outcome=outcome)
         body = _Body(request, receive, self._settings.max_body_bytes)
+        if request.watch is None:
+            return await self._watched(x, body)
+        task = asyncio.current_task()
+        assert task is not None
+        left = False
+
+        def leave() -> None:
+            nonlocal left
+            left = task.cancel()
+
+        request.watch(leave)
+        try:
+            return await self._serve(x, body)
+        except ClientGone:
+            return CLIENT_GONE
+        except asyncio.CancelledError:
+            if left and not task.uncancel():
+                return CLIENT_GONE
+            raise
+        finally:
+            request.watch(None)
+
+    async def _watched(self, x: Exchange, body: _Body) -> int:
+        """Serve under a server that tells of a client's leave only to whoever waits for it."""
         status = CLIENT_GONE
         try:
             async with asyncio.TaskGroup() as group:
@@ -117,9 +141,16 @@ class Relay:
         if x.wire is None:
             return await self._passed_through(x, x.caller, body)
         data = await body.whole()
-        x.body = raw.parse(data)
+        fields: RawBody | None = None
+        if x.caller.shown.mode is Mode.OFF and (glanced := raw.glance(data)) is not None:
+            x.body, fields = glanced
+            x.unread = data
+        else:
+            x.body = raw.parse(data)
         x.wire.check(x.body)
         asked = self._asked(x, x.caller)
+        if not asked.options.off:
+            x.whole()
         x.outcome.session = asked.session
         x.outcome.conversation = asked.conversation
         thread = x.wire.conversation(x.body)
@@ -127,7 +158,7 @@ class Relay:
         if asked.embedding:
             stores = asked.options.store_input or asked.options.store_reply
             await self._embeddings.agree(x.scope.vault, asked.embedding, choose=stores)
-        written = await self._as_written(x, x.wire, x.caller, data, asked)
+        written = await self._as_written(x, x.wire, x.caller, data, fields, asked)
         return await self._with_memory(x, x.wire, x.scope, asked, written)
 
     def _asked(self, x: Exchange, caller: Caller) -> Controls:
@@ -162,13 +193,22 @@ class Relay:
         return raw.join_object({**raw.split_object(data), "model": raw.encode(route.model)})
 
     async def _as_written(
-        self, x: Exchange, wire: WireFormat, caller: Caller, data: bytes, asked: Controls
+        self,
+        x: Exchange,
+        wire: WireFormat,
+        caller: Caller,
+        data: bytes,
+        split: RawBody | None,
+        asked: Controls,
     ) -> bytes:
-        """Aim the exchange; the body less our fields, the model by its provider's name."""
+        """Aim the exchange; the body less our fields, the model by its provider's name.
+
+        split  the body taken apart, if it was
+        """
         path = x.request.path
         fields: RawBody | None = None
         if asked.fields or b'"memory"' in data:
-            fields = wire.strip(raw.split_object(data), asked.fields)
+            fields = wire.strip(split or raw.split_object(data), asked.fields)
         x.model = wire.model(x.body, path) or ""
         if x.endpoint.url is not None:
             x.target = await self._targets.at_url(x.endpoint.url, x.request, caller)
@@ -177,7 +217,7 @@ class Relay:
             if route.model is not None:
                 x.model = route.model
                 fields, path = wire.with_model(
-                    raw.split_object(data) if fields is None else fields, path, route.model
+                    fields or split or raw.split_object(data), path, route.model
                 )
             x.target = await self._targets.at_route(route, path, x.request, caller)
         return data if fields is None else raw.join_object(fields)

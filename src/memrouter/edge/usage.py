@@ -205,8 +205,9 @@ def _counted(x: Exchange, reply: Reply | None, memory_tokens: int) -> Usage:
     said = (reply.usage if reply else None) or Usage()
     prompt = x.outcome.prompt_tokens
     if not prompt and x.wire is not None:
-        prompt = tokens.estimate(x.wire.system_text(x.body))
-        prompt += sum(turn.tokens for turn in x.wire.turns(x.body))
+        body = x.whole()
+        prompt = tokens.estimate(x.wire.system_text(body))
+        prompt += sum(turn.tokens for turn in x.wire.turns(body))
     answered = tokens.estimate(reply.text) if reply else 0
     return Usage(
         input_tokens=said.input_tokens or prompt + memory_tokens,

@@ -45,6 +45,35 @@ def parse(body: bytes) -> Json:
     return value
 
 
+_LONG_BYTES = 1_024
+
+
+def glance(body: bytes) -> tuple[Json, dict[str, msgspec.Raw]] | None:
+    """A body of which no message is to be read: its fields, decoded and as they were written.
+
+    In long arrays objects are taken for empty ones, which tells their number and type alone; it
+    takes a third of the time of `parse`. None if `parse` must see to it, or say what is wrong.
+    """
+    try:
+        if not body.isascii():
+            body.decode()
+        fields = _object.decode(body)
+        return {name: _glanced(value) for name, value in fields.items()}, fields
+    except (ValueError, RecursionError):  # of all decoders
+        return None
+
+
+def _glanced(value: msgspec.Raw) -> Any:
+    view = memoryview(value)
+    if len(view) > _LONG_BYTES and view[0] == _ARRAY:
+        items = [memoryview(item) for item in _array.decode(value)]
+        return [{} if item[0] == _OBJECT else orjson.loads(item) for item in items]
+    return orjson.loads(view)
+
+
+_OBJECT, _ARRAY = b"{["
+
+
 def _parse_leniently(body: bytes) -> Any:
     """What the fast decoder refuses although it is JSON, or why it is none."""
     try:

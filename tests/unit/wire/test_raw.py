@@ -158,3 +158,57 @@ def test_written_values_are_only_counted() -> None:
     assert raw.written(None) == ""
     assert raw.written({"a": [1]}) == '{"a":[1]}'
     assert raw.written(10**30) == "1" + "0" * 30
+
+
+# --- a glance ---
+
+LONG = '{"role":"user","content":"%s"}' % ("x" * 2_000)
+GLANCES: dict[str, tuple[str, Any]] = {
+    "short": ('{"a":1,"b":"x","c":[1,{"d":2}]}', {"a": 1, "b": "x", "c": [1, {"d": 2}]}),
+    "white space": (' {"a" : [ 1 ] }\n', {"a": [1]}),
+    "a long array": (f'{{"m":[{LONG}, 7, "x",{LONG}]}}', {"m": [{}, 7, "x", {}]}),
+    "a long text": (f'{{"m":"{"é" * 2_000}"}}', {"m": "é" * 2_000}),
+    "a key twice": ('{"a":1,"a":2}', {"a": 2}),
+    "nothing": ("{}", {}),
+}
+
+
+@pytest.mark.parametrize(("body", "seen"), GLANCES.values(), ids=GLANCES)
+def test_a_glance(body: str, seen: Any) -> None:
+    found = raw.glance(body.encode())
+    assert found is not None
+    assert found[0] == seen
+    assert list(found[1]) == list(seen)
+
+
+def test_a_glance_at_an_array_tells_what_is_in_it_but_not_what_is_in_that() -> None:
+    body = json.dumps({"m": [{"a": "x" * 2_000}, 5, None], "n": {"o": "x" * 2_000}}).encode()
+    found = raw.glance(body)
+    assert found is not None
+    parsed = raw.parse(body)
+    assert found[0] == {"m": [{}, 5, None], "n": parsed["n"]}
+
+
+@pytest.mark.parametrize("bad", sorted(REFUSED), ids=str)
+def test_what_is_refused_is_never_glanced_at(bad: str) -> None:
+    assert raw.glance(REFUSED[bad][0]) is None
+
+
+WRONG = (b"{", b"}", b'"', b"\x01", b"\xff", b",", b"0", b"e", b"\\", b"tru", b"NaN", b"[")
+BODY = b'{"model":"gpt","messages":[{"role":"user","content":"a\\n\xc3\xa9"},' + (
+    b'{"x":[1,-2.5e3,null,true,{"y":"%b"}]}],"stream":false}' % (b"z" * 1_100)
+)
+
+
+@given(st.integers(0, len(BODY)), st.sampled_from(WRONG), st.integers(0, 2))
+def test_a_glance_takes_only_what_is_valid(at: int, put: bytes, cut: int) -> None:
+    body = BODY[:at] + put + BODY[at + cut :]
+    found = raw.glance(body)
+    try:
+        parsed = raw.parse(body)
+    except BadRequest:
+        assert found is None
+    else:
+        if found is not None:
+            assert list(found[0]) == list(parsed)
+            assert found[0].get("model") == parsed.get("model")
