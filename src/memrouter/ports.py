@@ -420,15 +420,15 @@ class Answer(Protocol):
     @property
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
         """As they came, less hop-by-hop ones; names in lower case."""
-        ...
+
+    async def read(self) -> bytes:
+        """The next of the body, still compressed; b"" at its end. Raises UpstreamError."""
 
     def blocks(self) -> AsyncIterator[bytes]:
-        """The body as it comes, still compressed. Raises UpstreamError if it breaks off."""
-        ...
+        """All of it, piece by piece; closed at the end."""
 
     async def close(self) -> None:
         """Give the connection back, or cut it if the body was not read to its end."""
-        ...
 
 
 class Upstream(Protocol):

@@ -96,7 +96,9 @@ async def read_body(request: Request, receive: Receive, limit: int) -> bytes:
             hold = None
     blocks: list[bytes] = []
     size = 0
-    async for block in body_blocks(receive):
+    more = True
+    while more:
+        block, more = await _next(receive)
         size += len(block)
         if size > limit:
             raise too_large(limit)
@@ -110,12 +112,17 @@ async def body_blocks(receive: Receive) -> AsyncIterator[bytes]:
     """The request body as it comes. Raises ClientGone if it breaks off."""
     more = True
     while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        if block := message.get("body", b""):
+        block, more = await _next(receive)
+        if block:
             yield block
-        more = message.get("more_body", False)
+
+
+async def _next(receive: Receive) -> tuple[bytes, bool]:
+    """The next of the body, and whether there is more."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message.get("body", b""), message.get("more_body", False)
 
 
 async def gone(receive: Receive) -> None:

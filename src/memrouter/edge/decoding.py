@@ -21,7 +21,7 @@ class Decoder:
         # Two bytes tell whether a deflated answer has a head; some servers send it without.
         self._undecided = name == b"deflate"
         self._first = b""
-        self._inflate = zlib.decompressobj(_GZIP)
+        self._inflate: zlib._Decompress | None = None
 
     def decode(self, block: bytes) -> bytes:
         """The decoded bytes of the next block."""
@@ -40,7 +40,8 @@ class Decoder:
         found: list[bytes] = []
         left = _LIMIT_BYTES
         while block and not self._broken:
-            if self._inflate.eof:  # another member: what was compressed in pieces
+            # Each member is a stream of its own: what was compressed in pieces.
+            if self._inflate is None or self._inflate.eof:
                 self._inflate = zlib.decompressobj(_GZIP)
             try:
                 found.append(self._inflate.decompress(block, left))

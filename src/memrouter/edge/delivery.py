@@ -104,7 +104,7 @@ class Delivery:
             await self._tell_draft(x)
         head = _head(answer, x.outcome.headers(perf_counter()))
         await x.send({"type": "http.response.start", "status": answer.status, "headers": head})
-        async for block in answer.blocks():
+        while block := await answer.read():
             if reader is not None:
                 reader.feed(decoder.decode(block))
                 if reader.done:

@@ -9,6 +9,7 @@ from memrouter.edge.asgi import Surface
 from memrouter.edge.respond import header_value
 
 Header = tuple[bytes, bytes]
+_NOTHING = Recall()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class Outcome:
         return said + (self._v1(now_s) if self.surface == "v1" else self._v3())
 
     def _v1(self, now_s: float) -> list[Header]:
-        recall = self.recall or Recall()
+        recall = self.recall or _NOTHING
         said = [
             (b"x-mr-processing-ms", _ms(self.own_ms(now_s))),
             (b"x-provider-response-ms", _ms(self.provider_ms)),
@@ -61,7 +62,7 @@ class Outcome:
         return said
 
     def _v3(self) -> list[Header]:
-        recall = self.recall or Recall()
+        recall = self.recall or _NOTHING
         said = [
             (b"x-supermemory-conversation-id", header_value(self.conversation)),
             (b"x-supermemory-context-modified", b"true" if self.context_modified else b"false"),
@@ -77,4 +78,4 @@ class Outcome:
 
 
 def _ms(value: float) -> bytes:
-    return b"%.2f" % max(0.0, value)
+    return b"%.2f" % (value if value > 0 else 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from memrouter.domain import Target
 from memrouter.edge import headers
 from memrouter.edge.asgi import Request
@@ -15,6 +17,10 @@ from memrouter.upstream.target import Route, Sent
 from memrouter.upstream.v3 import V3Url
 
 _NOTHING = Sent()
+_ROUTES = 1_024
+"""How many routes are known by path and model: clients ask for the same ones again and again."""
+_LONG_CHARS = 300
+"""Whoever sends longer ones fills no memory with them."""
 
 
 class Targets:
@@ -27,12 +33,16 @@ class Targets:
         self._providers = providers
         self._allowed = allowed
         self._keys = keys
+        self._routed = lru_cache(maxsize=_ROUTES)(self._route)
 
     def route(self, request: Request, model: str | None) -> Route:
         """The provider of a request on /v1. Raises BadRequest."""
-        return target.pick(
-            self._providers, path=request.path, model=model, header_names=request.named
-        )
+        path, model = request.path, model or ""
+        route = self._routed if len(path) + len(model) < _LONG_CHARS else self._route
+        return route(path, model, target.TELLING.intersection(request.named))
+
+    def _route(self, path: str, model: str, header_names: frozenset[str]) -> Route:
+        return target.pick(self._providers, path=path, model=model, header_names=header_names)
 
     def url(self, request: Request) -> V3Url:
         """The provider's URL in a request on /v3. Raises BadRequest or UpstreamRefused."""

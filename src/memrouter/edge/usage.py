@@ -155,7 +155,7 @@ class Meter:
 
 
 def _bounded(count: int) -> int:
-    return min(max(count, 0), _MOST_TOKENS)
+    return count if 0 <= count <= _MOST_TOKENS else min(max(count, 0), _MOST_TOKENS)
 
 
 def _row(place: _Place, sums: list[int]) -> UsageRow:

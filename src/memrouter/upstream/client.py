@@ -141,14 +141,18 @@ class HttpAnswer:
         protocol.answer = body
         body.on_eof(self._release)  # others may use the connection before our reader is done
 
-    async def blocks(self) -> AsyncIterator[bytes]:
-        """See ports.Answer.blocks."""
-        read = self._body.readany
+    async def read(self) -> bytes:
+        """See ports.Answer.read."""
         try:
-            while block := await read():
-                yield block
+            return await self._body.readany()
         except _BROKEN as e:
             raise _broken(self._provider, e) from e
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """See ports.Answer.blocks."""
+        try:
+            while block := await self.read():
+                yield block
         finally:
             await self.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from memrouter.domain import Target
@@ -58,13 +58,17 @@ class Sent:
     """Gemini's `?key=`, which stays in the URL."""
 
 
+TELLING = frozenset({"anthropic-version", "x-goog-api-client"})
+"""Headers by which a dialect is told where paths collide."""
+
+
 def endpoint(path: str) -> str:
     """A client's path without slashes and version in front: `/v1/v1/messages` → `messages`."""
     version = _VERSION.match(path)
     return path[version.end() :] if version else path.lstrip("/")
 
 
-def dialect_of(path: str, header_names: Iterable[str] = ()) -> Dialect:
+def dialect_of(path: str, header_names: Container[str] = ()) -> Dialect:
     """What is spoken at a path of ours; `header_names` (lower case) decide where paths collide."""
     rest = endpoint(path)
     if rest == "messages" or rest.startswith("messages/"):
@@ -76,14 +80,13 @@ def dialect_of(path: str, header_names: Iterable[str] = ()) -> Dialect:
         return "gemini"
     if rest.startswith(("chat/", "responses", "completions", "embeddings")):
         return "openai"
-    names = set(header_names)
-    if "anthropic-version" in names:
+    if "anthropic-version" in header_names:
         return "anthropic"
-    return "gemini" if "x-goog-api-client" in names else "openai"
+    return "gemini" if "x-goog-api-client" in header_names else "openai"
 
 
 def pick(
-    providers: Providers, *, path: str, model: str | None, header_names: Iterable[str] = ()
+    providers: Providers, *, path: str, model: str | None, header_names: Container[str] = ()
 ) -> Route:
     """Choose the provider: by prefix, configuration, endpoint, model family, or the default.
 

@@ -95,7 +95,9 @@ class OpenAIChat:
         return messages.lead(body, "messages", _is_system, new)
 
     def reader(self, *, streamed: bool) -> ReplyReader:
-        return StreamReader(_read_event, _read_usual) if streamed else WholeReader(_read_body)
+        if streamed:
+            return StreamReader(_read_event, _read_usual)
+        return WholeReader(_read_body, _read_usual_body)
 
     def error(self, status: int, message: str, hint: str) -> Json:
         return {"error": message, "hint": hint}
@@ -212,6 +214,53 @@ def _read_usual(draft: Draft, data: bytes) -> bool:
     return True
 
 
+class _Message(msgspec.Struct):
+    content: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    index: int = 0
+    message: _Message | None = None
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class _Body(msgspec.Struct):
+    """A body that holds texts and usage; whatever else it may hold is refused."""
+
+    choices: list[_Answer] = []
+    usage: _Usage | None = None
+    id: str | None = None
+    error: None = None
+    x_groq: None = None
+
+
+_usual_body = msgspec.json.Decoder(_Body)
+
+
+def _read_usual_body(draft: Draft, data: bytes) -> bool:
+    """`_read_body` for most bodies."""
+    try:
+        body = _usual_body.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    for choice in body.choices:
+        if choice.index <= 0:
+            if choice.message is not None and choice.message.content is not None:
+                draft.add(choice.message.content)
+            if choice.finish_reason:
+                _end(draft, choice.finish_reason)
+    draft.id = body.id or None
+    if (usage := body.usage) is not None:
+        draft.usage = _counted(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
+    return True
+
+
 def _read_event(draft: Draft, event: Json) -> bool:
     for choice in objects_in(event, "choices"):
         if count_in(choice, "index") == 0:
@@ -257,10 +306,10 @@ def _read_rest(draft: Draft, event: Json) -> None:
 
 
 def _usage(usage: Json) -> Usage:
-    asked = count_in(usage, "prompt_tokens")
-    answered = count_in(usage, "completion_tokens")
+    return _counted(*(count_in(usage, name) for name in _Usage.__struct_fields__))
+
+
+def _counted(asked: int, answered: int, total: int) -> Usage:
+    asked = max(asked, 0)
     # xAI and Gemini leave thinking out of the second figure, but not out of the total.
-    return Usage(
-        input_tokens=asked,
-        output_tokens=max(answered, count_in(usage, "total_tokens") - asked),
-    )
+    return Usage(input_tokens=asked, output_tokens=max(answered, total - asked, 0))

@@ -124,12 +124,17 @@ class StreamReader:
 
 
 class WholeReader:
-    """Reads an answer that is JSON: one object, or an array of what would be a stream's events."""
+    """Reads an answer that is JSON: one object, or an array of what would be a stream's events.
 
-    __slots__ = ("_blocks", "_body", "_bytes", "_read", "_tries")
+    A whole body is put into a draft by `usual` or else by `read`.
+    """
 
-    def __init__(self, read: Read) -> None:
+    __slots__ = ("_blocks", "_body", "_bytes", "_draft", "_read", "_tries", "_usual")
+
+    def __init__(self, read: Read, usual: Usual = lambda draft, data: False) -> None:
         self._read = read
+        self._usual = usual
+        self._draft = Draft()
         self._blocks: list[bytes] = []
         self._bytes = 0
         self._tries = 0
@@ -156,10 +161,10 @@ class WholeReader:
         """See ReplyReader.finish."""
         if self._body is None:
             self._decode()
-        draft = Draft()
         for event in self._body or ():
-            self._read(draft, event)
-        return draft.reply()
+            self._read(self._draft, event)
+        self._body = []
+        return self._draft.reply()
 
     def _looks_whole(self) -> bool:
         start, end = self._blocks[0].lstrip()[:1], self._blocks[-1].rstrip()[-1:]
@@ -167,5 +172,5 @@ class WholeReader:
 
     def _decode(self) -> None:
         body = b"".join(self._blocks)
-        self._body = events_of(body)
+        self._body = [] if self._usual(self._draft, body) else events_of(body)
         self._blocks = [body] if self._body is None else []

@@ -63,6 +63,9 @@ class FakeAnswer:
         self._blocks = blocks
         self._breaks = breaks
 
+    async def read(self) -> bytes:
+        raise NotImplementedError
+
     async def blocks(self) -> AsyncIterator[bytes]:
         for block in self._blocks:
             yield block

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from memrouter.domain import Reply
 from memrouter.wire.format import WireFormat
-from memrouter.wire.replies import LIMIT_BYTES, Draft, StreamReader
+from memrouter.wire.replies import LIMIT_BYTES, Draft, StreamReader, WholeReader
 from memrouter.wire.table import FORMATS
 
 each_format = pytest.mark.parametrize("wire", FORMATS.values(), ids=FORMATS)
@@ -187,3 +187,44 @@ def test_usual_events_are_read_as_all_others_are(wire: WireFormat, event: Any) -
 def test_any_events_are_read_alike(wire: WireFormat, events: list[Any]) -> None:
     stream = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
     assert read(wire, stream, streamed=True) == read_the_long_way(wire, stream)
+
+
+def whole(**changes: Any) -> Any:
+    message: Any = {"role": "assistant", "content": "Hi", "refusal": None, "annotations": []}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 9}
+    return {"id": "c", "choices": [choice | changes], "usage": usage, "created": 1.5}
+
+
+BODIES: dict[str, Any] = {
+    "an answer": whole(),
+    "no text": whole(message={"content": None, "tool_calls": [{"id": "1"}]}),
+    "pieces of text": whole(message={"content": [{"type": "text", "text": "Hi "}]}),
+    "no message": whole(message=None),
+    "another choice": whole(index=1),
+    "an index below 0": whole(index=-1),
+    "cut short": whole(finish_reason=None),
+    "withheld": whole(finish_reason="content_filter"),
+    "no usage": whole() | {"usage": None},
+    "empty usage": whole() | {"usage": {}},
+    "usage below 0": whole() | {"usage": {"prompt_tokens": -3, "total_tokens": -1}},
+    "usage in part": whole() | {"usage": {"completion_tokens": 3}},
+    "usage with details": whole()
+    | {"usage": {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}},
+    "usage in words": whole() | {"usage": {"prompt_tokens": "many"}},
+    "usage, true": whole() | {"usage": {"prompt_tokens": True, "completion_tokens": 2}},
+    "usage at Groq": whole() | {"usage": None, "x_groq": {"usage": {"prompt_tokens": 3}}},
+    "an error": whole() | {"error": {"message": "no"}},
+    "an array": [whole(), whole()],
+    "a lone surrogate": whole(message={"content": "a\ud800"}),
+}
+
+
+@each_format
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_usual_bodies_are_read_as_all_others_are(wire: WireFormat, body: Any) -> None:
+    written = json.dumps(body).encode()
+    plain = WholeReader(cast("WholeReader", wire.reader(streamed=False))._read)
+    plain.feed(written)
+    found = read(wire, written, streamed=False)
+    assert found == plain.finish() == plain.finish()
