@@ -27,15 +27,14 @@ MOVING = replace(
     WINDOW, recent_tokens=WINDOW.recent_tokens + WINDOW.block_tokens // 2, block_tokens=1
 )
 SHAPES = (
-    (1_000, 8_000, 6_500, 2),
     (1_000, 8_000, 6_500, 1),
+    (1_000, 8_000, 6_500, 10),
     (1_000, 4_000, 6_500, 3),
     (1_000, 8_000, 4_000, 3),
     (2_000, 8_000, 6_500, 3),
-    (6_000, 8_000, 4_000, 1),
     (6_000, 8_000, 6_500, 3),
 )
-"""Recent, block and recall tokens, and how many budgets are replayed."""
+"""Recent, block and recall tokens, and how many budgets of the density are replayed."""
 Make = Callable[[Sequence[History], int], Talk]
 TALKS: dict[str, Make] = {
     "chat, 50 user turns": talks.chat,

@@ -234,6 +234,30 @@ def test_the_seeds_headers(
     assert given.headers["x-supermemory-conversation-id"] == "conv-7"
 
 
+CHORE = (
+    "### Task:\nGenerate a concise title.\n### Chat History:\n<chat_history>\nx\n</chat_history>"
+)
+
+
+@pytest.mark.parametrize("text", [QUESTION, CHORE], ids=["a question", "a chore"])
+@pytest.mark.parametrize("mode", ["on", "read", "write", "off"])
+def test_tokens_are_counted_whatever_memory_does(
+    router: Router, provider: ServedProvider, user: str, mode: str, text: str
+) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+    with router.http(**_headers(router, user)) as http:
+        path = f"/v3/{provider.url}/v1/chat/completions"
+        answer = http.post(path, json=body, headers={"x-memory-mode": mode})
+        by_suffix = http.post(
+            path,
+            json=body | {"user": f"{user}-2"},
+            headers={"x-supermemory-api-key": f"{router.account_key}:{mode}"},
+        )
+    for given in (answer, by_suffix):
+        assert int(given.headers["x-supermemory-tokens-processed"]) > 5
+    assert answer.headers["x-supermemory-context-modified"] == "false"
+
+
 def test_anthropic_and_gemini_below_v3(router: Router, provider: ServedProvider, user: str) -> None:
     theirs = {"x-supermemory-api-key": router.account_key, "x-sm-user-id": user}
     base = f"{router.url}/v3/{provider.url}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from memrouter import tokens
-from memrouter.domain import Mode, Scope
+from memrouter.domain import Mode, Scope, Turn
 from memrouter.edge import asgi, controls, respond
 from memrouter.edge.admission import Admission, What
 from memrouter.edge.asgi import ClientGone, Receive, Request, Send
@@ -227,6 +227,8 @@ class Relay:
     ) -> bytes:
         """The body with what memory adds; as it was written where memory is off, or fails."""
         if asked.options.off:
+            if x.request.surface == "v3":  # its headers say what was processed
+                await attempt(lambda: _counted(x, wire), self._settings.recall_timeout_s, "count")
             return written
         if self._delivery.commits >= self._settings.max_commits:
             self._shed(x, "memory", "store: Overloaded: too many exchanges wait to be stored")
@@ -245,11 +247,12 @@ class Relay:
     async def _planned(
         self, x: Exchange, wire: WireFormat, scope: Scope, asked: Controls, written: bytes
     ) -> bytes:
-        if wire.chore(x.body):
+        chore = wire.chore(x.body)
+        if chore and x.request.surface == "v1":
             return written
-        turns = wire.turns(x.body)
-        system_tokens = tokens.estimate(wire.system_text(x.body))
-        x.outcome.prompt_tokens = system_tokens + sum(turn.tokens for turn in turns)
+        turns, system_tokens = await _counted(x, wire)
+        if chore:
+            return written
         prompt = Prompt(
             scope=scope,
             turns=turns,
@@ -290,6 +293,14 @@ class Relay:
         if x.request.surface == "v3" or (named and await self._callers.wants_bounds(x.caller)):
             return self._settings.window
         return None
+
+
+async def _counted(x: Exchange, wire: WireFormat) -> tuple[tuple[Turn, ...], int]:
+    """The turns of a request, and the tokens of its system prompt; all are counted."""
+    turns = wire.turns(x.whole())
+    system_tokens = tokens.estimate(wire.system_text(x.body))
+    x.outcome.prompt_tokens = system_tokens + sum(turn.tokens for turn in turns)
+    return turns, system_tokens
 
 
 def _applied(plan: Plan, wire: WireFormat, written: bytes, model: str | None) -> bytes:

@@ -140,7 +140,9 @@ class Memory:
         budget = self._settings.budget(
             prompt.options, conversation_tokens=0 if plan.kept is None else plan.tokens
         )
-        limit = self._settings.sticky_budgets * budget.tokens
+        # The larger recall of a long conversation is not multiplied: a context window has an end.
+        density = self._settings.budget(prompt.options).tokens
+        limit = max(self._settings.sticky_budgets * density, budget.tokens)
         standing = sticky.replay(turns, keys, held, revision, limit)
         plan = replace(
             plan,
@@ -158,6 +160,7 @@ class Memory:
             exclude=exclude,
             taken=standing.chunks,
             budget=budget,
+            cut=plan.kept is not None,
             now=now.astimezone(self._settings.zone),
         )
         return self._with_block(plan, keys[asks[-1]], asks[-1], found)

@@ -74,6 +74,7 @@ class Finder:
         taken: frozenset[int] = frozenset(),
         floor: bool = True,
         core: bool = True,
+        cut: bool = False,
         now: datetime | None = None,
     ) -> Found:
         """What core and the scope's session hold on a question, within the budget.
@@ -84,6 +85,8 @@ class Finder:
                       what follows them in rank does not take their place
         floor         False finds the best there is, relevant or not
         core          False searches the scope's session alone
+        cut           whether it stands in for what is left out of a long conversation: a single
+                      word on topic is no small talk then
         now           when it is asked, in the asker's zone; None is when the vault last grew
         """
         signals = await self._store.signals(scope, core=core)
@@ -95,7 +98,8 @@ class Finder:
         ranked = await self._rank(signals, asked, _excluded(signals, exclude), budget)
         rows = ranked.rows
         if floor:
-            if ranked.relevance < self._chosen(signals)[1]:
+            lone = ranking.LONE if cut and asked.topical == 1 else 0.0
+            if ranked.relevance < self._chosen(signals)[1] - lone:
                 return Found(revision=signals.revision)
             rows = rows[ranking.worthwhile(ranked.scores)]
         hits = await self._hits(scope, signals, ranked, rows, budget)

@@ -20,14 +20,15 @@ class MemorySettings:
     recall_timeout_s: float = 0.25
     sticky_s: float = 3_600.0
     sticky_budgets: int = 3
-    """Replayed blocks may take this many times the density's token budget."""
+    """Replayed blocks may take this many times the density's token budget, or as much as one
+    recall where that is more."""
     chunk_tokens: int = 300
 
     long_tokens: int = 6_500
     """Least token budget of a recall that stands in for what a long conversation leaves out."""
-    long_share: int = 12
+    long_share: int = 10
     """It grows to this part of the conversation, since there is more to find."""
-    long_most: int = 16_000
+    long_most: int = 48_000
 
     def budget(self, options: MemoryOptions, *, conversation_tokens: int = 0) -> Budget:
         """What a request may inject: its density's budget, the count set by `context_limit`.

@@ -196,6 +196,7 @@ async def test_the_question_is_the_users_last_turn_and_what_was_said_before(worl
     await world.plan("first", "second", "third ?", CALL, RESULT, reminder)
     [asked] = world.finder.asked
     assert asked["text"] == "third ?"
+    assert asked["cut"] is False
     assert asked["surroundings"] == "second\nfirst"
 
 
@@ -385,6 +386,7 @@ async def test_what_is_left_out_is_stored_first_and_can_be_recalled(world: World
     assert plan.kept[-1] == 20
     assert "w0 said 0" in (plan.recall.context or "")
     assert list(plan.recall.blocks) == [len(plan.kept) - 1]
+    assert world.finder.asked[-1]["cut"] is True
     await world.memory.commit(plan, None, None)
     assert await world.said(scope) == [*talk, "what about w0 ?"]
 

@@ -122,6 +122,16 @@ async def test_what_was_never_said_finds_nothing_unless_asked_for() -> None:
     assert len(await world.found("Which antihistamine was prescribed?", floor=False)) == 2
 
 
+async def test_a_single_word_finds_more_where_a_conversation_was_cut() -> None:
+    """What was left out was said in this very conversation: no small talk has to be feared."""
+    world = World(floor=0.47)
+    await world.say("The cottage is by the sea", "bread is baked", *(f"cottage {n}" for n in "abc"))
+    assert await world.found("Where was the cottage?") == []
+    assert "The cottage is by the sea" in await world.found("Where was the cottage?", cut=True)
+    assert await world.found("Which antihistamine was prescribed?", cut=True) == []
+    assert await world.found("thanks!", cut=True) == []
+
+
 async def test_what_is_far_below_the_best_is_left_out() -> None:
     world = World()
     await world.say("Porto is on the Douro river", *(f"filler {n} text" for n in range(20)))

@@ -39,8 +39,8 @@ CASES = {
 LONG = {
     "whole": (0, "default", Budget(memories=30, tokens=2_000)),
     "the least": (30_000, "default", Budget(memories=97, tokens=6_500)),
-    "its share": (120_000, "default", Budget(memories=150, tokens=10_000)),
-    "the most": (1_000_000, "default", Budget(memories=240, tokens=16_000)),
+    "its share": (120_000, "default", Budget(memories=180, tokens=12_000)),
+    "the most": (1_000_000, "default", Budget(memories=720, tokens=48_000)),
     "of few memories": (30_000, "low", Budget(memories=86, tokens=6_500)),
 }
 
@@ -52,9 +52,9 @@ def test_more_is_recalled_of_a_long_conversation(tokens: int, density: str, budg
 
 
 def test_a_density_that_holds_more_stands() -> None:
-    settings = replace(SETTINGS, budgets={"default": Budget(memories=300, tokens=20_000)})
+    settings = replace(SETTINGS, budgets={"default": Budget(memories=900, tokens=60_000)})
     found = settings.budget(MemoryOptions(), conversation_tokens=1_000_000)
-    assert found == Budget(memories=300, tokens=20_000)
+    assert found == Budget(memories=900, tokens=60_000)
 
 
 @pytest.mark.parametrize(("options", "budget"), CASES.values(), ids=CASES)
