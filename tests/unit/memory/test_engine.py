@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
@@ -105,7 +106,10 @@ class World:
     """The engine over fakes, and one conversation with it."""
 
     def __init__(
-        self, store: MemoryVaultStore | None = None, historian: Historian | None = None
+        self,
+        store: MemoryVaultStore | None = None,
+        historian: Historian | None = None,
+        settings: MemorySettings = SETTINGS,
     ) -> None:
         self.store = store or MemoryVaultStore()
         self.clock = FixedClock()
@@ -115,10 +119,10 @@ class World:
         self.memory = Memory(
             self.store,
             cast("Finder", self.finder),
-            historian or Historian(self.store, SETTINGS),
+            historian or Historian(self.store, settings),
             self.embedder,
             self.clock,
-            SETTINGS,
+            settings,
             on_stored=lambda scope, stored: self.told.append((scope, stored)),
         )
 
@@ -512,6 +516,30 @@ async def test_a_client_that_leaves_does_not_stop_what_is_being_stored() -> None
     store.open.set()
     await store.done.wait()
     assert await world.said() == TALK
+
+
+@pytest.mark.parametrize(("long_tokens", "most"), [(60, 300), (500, 500)], ids=["small", "large"])
+async def test_the_larger_recall_of_a_cut_conversation_is_not_multiplied(
+    long_tokens: int, most: int
+) -> None:
+    """Replayed are three budgets of the density, or one recall where that is more."""
+    settings = replace(SETTINGS, long_tokens=long_tokens, long_most=long_tokens)
+    world = World(settings=settings)
+    said = [t for n in range(12) for t in (f"w{n} " + "x " * 60 + str(n), "noted")]
+    window = Window(threshold_tokens=50, recent_tokens=1, block_tokens=241)  # it cuts once
+    dropped, replayed = 0, []
+    for n in range(12):
+        said.append(f"w{n} ?")
+        prompt = replace(long_prompt(said[:-1], said[-1]), window=window)
+        plan = await world.memory.plan(prompt)
+        assert plan.kept is not None
+        new = plan.block.tokens if plan.block else 0
+        replayed.append(plan.recall.tokens - new)
+        dropped += bool(plan.dropped)
+        await world.memory.commit(plan, None, Reply(text="ok", complete=True))
+        said.append("ok")
+    assert dropped
+    assert most - 100 < max(replayed) <= most
 
 
 async def test_a_new_turn_alone_gets_the_turns_before_it_in_front(world: World) -> None:
