@@ -388,7 +388,6 @@ class Directory(Protocol):
 
     async def provider_keys(self, account: AccountId) -> Mapping[str, bytes]:
         """Provider → encrypted key."""
-        ...
 
     async def delete_provider_key(self, account: AccountId, provider: str) -> bool: ...
 
@@ -398,11 +397,9 @@ class Directory(Protocol):
 
     async def add_usage(self, rows: Sequence[UsageRow]) -> None:
         """Add to what is counted already."""
-        ...
 
     async def usage(self, key: KeyId, start: date, end: date) -> Sequence[UsageRow]:
         """Rows of a key with start <= day <= end, by day."""
-        ...
 
     async def get_setting(self, account: AccountId, name: str) -> str | None: ...
 
@@ -420,6 +417,10 @@ class Answer(Protocol):
     @property
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
         """As they came, less hop-by-hop ones; names in lower case."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of the body has been read."""
 
     async def read(self) -> bytes:
         """The next of the body, still compressed; b"" at its end. Raises UpstreamError."""
@@ -445,6 +446,5 @@ class Upstream(Protocol):
 
         Redirects are not followed. Raises UpstreamError if the provider cannot be reached.
         """
-        ...
 
     async def close(self) -> None: ...

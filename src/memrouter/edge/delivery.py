@@ -104,16 +104,16 @@ class Delivery:
             await self._tell_draft(x)
         head = _head(answer, x.outcome.headers(perf_counter()))
         await x.send({"type": "http.response.start", "status": answer.status, "headers": head})
-        while block := await answer.read():
+        more = True
+        while more:
+            block = await answer.read()
+            more = not answer.ended
             if reader is not None:
                 reader.feed(decoder.decode(block))
-                if reader.done:
+                if reader.done or not more:
                     await self._commit(x, reader.finish())
                     reader = None
-            await x.send({"type": "http.response.body", "body": block, "more_body": True})
-        if reader is not None:
-            await self._commit(x, reader.finish())
-        await x.send({"type": "http.response.body", "body": b"", "more_body": False})
+            await x.send({"type": "http.response.body", "body": block, "more_body": more})
 
     async def _draft(self, x: Exchange) -> Tried[Draft]:
         assert x.plan is not None

@@ -66,10 +66,6 @@ class _Protocol(ResponseHandler):
     def _drop_timeout(self) -> None:
         self._heard_s = None
 
-    def now_s(self) -> float:
-        """The event loop's clock."""
-        return self._loop.time()
-
     def _wait(self, seconds: float) -> None:
         self._read_timeout_handle = self._loop.call_later(seconds, self._on_silence)
 
@@ -140,6 +136,11 @@ class HttpAnswer:
         open_answers.add(self)
         protocol.answer = body
         body.on_eof(self._release)  # others may use the connection before our reader is done
+
+    @property
+    def ended(self) -> bool:
+        """See ports.Answer.ended."""
+        return self._body.at_eof()
 
     async def read(self) -> bytes:
         """See ports.Answer.read."""
@@ -337,7 +338,7 @@ class HttpUpstream:
         # Each byte of a head restarts the read timeout; one that never ends must end, too. What
         # is uploaded may take its time: there, only silence counts.
         if upload is None:
-            protocol.head_due_s = protocol.now_s() + self._read_timeout_s
+            protocol.head_due_s = asyncio.get_running_loop().time() + self._read_timeout_s
         try:
             message, payload = await _final_message(protocol)
         except BaseException as e:

@@ -51,8 +51,8 @@ _LONG_BYTES = 1_024
 def glance(body: bytes) -> tuple[Json, dict[str, msgspec.Raw]] | None:
     """A body of which no message is to be read: its fields, decoded and as they were written.
 
-    In long arrays objects are taken for empty ones, which tells their number and type alone; it
-    takes a third of the time of `parse`. None if `parse` must see to it, or say what is wrong.
+    Long arrays are taken for empty ones: what is in them is the provider's to judge. It takes half
+    the time of `parse`. None if `parse` must see to it, or say what is wrong.
     """
     try:
         if not body.isascii():
@@ -65,13 +65,10 @@ def glance(body: bytes) -> tuple[Json, dict[str, msgspec.Raw]] | None:
 
 def _glanced(value: msgspec.Raw) -> Any:
     view = memoryview(value)
-    if len(view) > _LONG_BYTES and view[0] == _ARRAY:
-        items = [memoryview(item) for item in _array.decode(value)]
-        return [{} if item[0] == _OBJECT else orjson.loads(item) for item in items]
-    return orjson.loads(view)
+    return [] if len(view) > _LONG_BYTES and view[0] == _ARRAY else orjson.loads(view)
 
 
-_OBJECT, _ARRAY = b"{["
+_ARRAY = ord("[")
 
 
 def _parse_leniently(body: bytes) -> Any:

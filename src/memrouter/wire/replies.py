@@ -62,7 +62,11 @@ class Draft:
 
     def reply(self) -> Reply:
         """What memory keeps of it."""
-        text = joined(assistant_text("".join(piece)) for piece in self._pieces)
+        if len(self._pieces) == 1:  # nearly all
+            text = assistant_text("".join(self._pieces[0]))
+            text = "" if text.isspace() else text
+        else:
+            text = joined(assistant_text("".join(piece)) for piece in self._pieces)
         return Reply(
             text="" if self.withheld else text,
             complete=self.ended and not self.failed,

@@ -63,6 +63,10 @@ class FakeAnswer:
         self._blocks = blocks
         self._breaks = breaks
 
+    @property
+    def ended(self) -> bool:
+        raise NotImplementedError
+
     async def read(self) -> bytes:
         raise NotImplementedError
 

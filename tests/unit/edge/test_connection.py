@@ -23,12 +23,20 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.sent = b""
+        self.writes: list[list[bytes]] = []
         self.closed = False
         self.reading = True
 
     def write(self, data: Any) -> None:
-        assert not self.closed or not data
-        self.sent += bytes(data)
+        self.writelines([data])
+
+    def writelines(self, list_of_data: Any) -> None:
+        parts = list(map(bytes, list_of_data))
+        if self.closed and any(parts):
+            raise RuntimeError("the handler is closed")
+        self.sent += b"".join(parts)
+        if any(parts):
+            self.writes.append(parts)
 
     def close(self) -> None:
         self.closed = True
@@ -409,3 +417,43 @@ async def test_no_timer_outlives_its_connection() -> None:
     timer = protocol.timeout_keep_alive_task
     protocol.connection_lost(ConnectionResetError())
     assert timer.cancelled()
+
+
+# --- writes ---
+
+
+async def test_a_head_and_what_follows_at_once_are_one_write() -> None:
+    protocol, wire = connected(Connection, sized(6, b"one", b"two"))
+    protocol.data_received(GET)
+    await settle()
+    assert [len(parts) for parts in wire.writes] == [2, 1]
+    assert wire.writes[0][1] == b"one"
+
+
+async def test_a_head_does_not_wait_for_a_body_that_takes_its_time() -> None:
+    going = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await half(scope, receive, send)
+        await going.wait()
+        await send({"type": "http.response.body", "body": b"at last"})
+
+    protocol, wire = connected(Connection, slow)
+    protocol.data_received(GET)
+    await settle()
+    assert wire.sent.endswith(b"\r\n\r\n")
+    going.set()
+    await settle()
+    assert wire.sent.endswith(b"at last\r\n0\r\n\r\n")
+
+
+async def test_nothing_is_written_to_whoever_left() -> None:
+    async def leaves(scope: Any, receive: Any, send: Any) -> None:
+        await half(scope, receive, send)
+        wire.close()
+        protocol.connection_lost(None)
+
+    protocol, wire = connected(Connection, leaves)
+    protocol.data_received(GET)
+    await settle()
+    assert wire.sent == b""
