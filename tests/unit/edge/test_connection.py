@@ -15,6 +15,7 @@ from memrouter.edge.asgi import WATCH, Watch
 from memrouter.edge.connection import Connection
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
+KEEP_ALIVE_S = 75
 
 
 class Wire(asyncio.Transport):
@@ -65,7 +66,7 @@ async def settle() -> None:
 def connected(kind: type[HttpToolsProtocol], app: App) -> tuple[Any, Wire]:
     config = Config(
         cast("Any", app), ws="none", lifespan="off", log_config=None, access_log=False,
-        timeout_keep_alive=cast("int", 0.05),
+        timeout_keep_alive=KEEP_ALIVE_S,
     )  # fmt: skip
     config.load()
     protocol = kind(config, ServerState(), {}, asyncio.get_running_loop())
@@ -362,30 +363,62 @@ async def test_reading_ends_when_the_client_leaves() -> None:
     assert told == ["http.request", "http.disconnect"]
 
 
+class Clock:
+    """An event loop whose time goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.timers: list[asyncio.TimerHandle] = []
+        self.create_task = asyncio.get_running_loop().create_task
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_later(self, seconds: float, work: Callable[[], None]) -> asyncio.TimerHandle:
+        due_s = self.now_s + seconds
+        self.timers.append(asyncio.TimerHandle(due_s, work, (), asyncio.get_running_loop()))
+        return self.timers[-1]
+
+    def wait(self, seconds: float) -> None:
+        self.now_s += seconds
+        due = [timer for timer in self.timers if timer.when() <= self.now_s + 1e-9]
+        self.timers = [timer for timer in self.timers if timer not in due]
+        for timer in due:
+            if not timer.cancelled():
+                timer._run()
+
+
 async def test_an_idle_connection_is_closed_in_time() -> None:
     protocol, wire = connected(Connection, in_one)
+    clock = protocol.loop = Clock()
     for _ in range(3):  # each request starts the time anew
         protocol.data_received(GET)
-        await asyncio.sleep(0.03)
+        await settle()
+        clock.wait(KEEP_ALIVE_S * 0.6)
         assert not wire.is_closing()
-    await asyncio.sleep(0.1)
+    clock.wait(KEEP_ALIVE_S * 0.3)
+    assert not wire.is_closing()
+    clock.wait(KEEP_ALIVE_S * 0.1)
     assert wire.is_closing()
     assert wire.sent.count(b"all of it") == 3
+    assert clock.timers == []
 
 
 async def test_a_busy_connection_is_not_closed() -> None:
     app = Watched()
     protocol, wire = connected(Connection, in_one)
+    clock = protocol.loop = Clock()
     protocol.data_received(GET)
     await settle()
     protocol.app = app
     protocol.data_received(GET)
-    await asyncio.sleep(0.1)
+    clock.wait(KEEP_ALIVE_S * 3)
     assert not wire.is_closing()
     app.going.set()
-    await asyncio.sleep(0.02)
+    await settle()
+    clock.wait(KEEP_ALIVE_S * 0.9)
     assert not wire.is_closing()
-    await asyncio.sleep(0.1)
+    clock.wait(KEEP_ALIVE_S * 0.1)
     assert wire.is_closing()
 
 
