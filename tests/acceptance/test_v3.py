@@ -355,6 +355,42 @@ def test_hosts_that_are_not_allowed(
     assert not provider.requests
 
 
+def test_a_refusal_is_one_in_each_sdks_own_words(router: Router, user: str) -> None:
+    theirs = {"x-supermemory-api-key": router.account_key, "x-sm-user-id": user}
+    base = f"{router.url}/v3/http://10.0.0.1"
+    messages: Any = [{"role": "user", "content": FACT}]
+    with anthropic.Anthropic(
+        base_url=base, api_key=THEIR_KEY, default_headers=theirs, max_retries=0
+    ) as claude:
+        create = claude.messages.create
+        with pytest.raises(anthropic.PermissionDeniedError) as refused:
+            create(model="claude-opus-4.8", max_tokens=9, messages=messages)
+    body: Any = refused.value.body
+    assert body["error"]["message"] == "10.0.0.1 is not on the public internet"
+    assert body["hint"]
+
+    options = types.HttpOptions(base_url=base, headers=theirs)
+    gemini = genai.Client(api_key=THEIR_KEY, http_options=options)
+    with pytest.raises(genai.errors.ClientError) as denied:
+        gemini.models.generate_content(model="gemini-3.5-flash", contents=FACT)
+    gemini.close()
+    assert denied.value.code == 403
+    assert denied.value.message == "10.0.0.1 is not on the public internet"
+
+
+def test_a_question_asked_again_still_gets_what_was_cut(
+    router: Router, provider: ServedProvider, user: str
+) -> None:
+    """A single word on topic, which the question and its answer have made less rare meanwhile."""
+    filler = "We spoke of the weather, of trains and of the price of bread in the market. " * 20
+    texts = ["My cottage is in Skagen.", "ok"]
+    for n in range(60):
+        texts += [f"Read report {n}. {filler}", f"Report {n} is read."]
+    for stream in (False, True, False):
+        sdk = client(router, f"/v3/{provider.url}/v1/", user)
+        assert "Skagen" in say(sdk, *texts, "Where is the cottage?", stream=stream)
+
+
 def test_a_long_conversation_is_cut_and_the_evidence_stays(
     router: Router, provider: ServedProvider, user: str
 ) -> None:

@@ -24,6 +24,7 @@ from memrouter.errors import (
 from memrouter.ops import logs
 from memrouter.ops.logs import logger
 from memrouter.ops.metrics import Metrics
+from memrouter.upstream.v3 import format_at
 from memrouter.wire.format import WireFormat
 
 log = logger(__name__)
@@ -106,7 +107,8 @@ class Edge:
             path = _shape(request)
             log.error("request failed", request=request.id, path=path, exc_info=error)
         send.headers = [(b"x-request-id", request.id.encode())]
-        await respond.send_error(send, ours)
+        spoken = format_at(request.path)
+        await respond.send_error(send, ours, self._formats[spoken] if spoken else None)
         return ours.status
 
     def _relayed(self, request: Request) -> Endpoint | None:

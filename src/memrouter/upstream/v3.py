@@ -67,7 +67,7 @@ def parse(raw_path: str, query: str, providers: Providers, allowed: Allowlist) -
     guarded = allowed.check(scheme, host, port)
     path, query = _rejoined(path, query)
     provider = providers.at_host(host)
-    named = _format(path)
+    named = format_at(path)
     place = host if port == PORTS[scheme] else f"{host}:{port}"
     return V3Url(
         host=host,
@@ -173,7 +173,8 @@ def _ends_in(path: str, endpoint: str) -> bool:
     return path.endswith("/" + endpoint.removeprefix("v1/"))
 
 
-def _format(path: str) -> FormatName | None:
+def format_at(path: str) -> FormatName | None:
+    """The wire format that is spoken at a path; None passes through."""
     match = _END.search(path)
     if match is None:
         return None
