@@ -21,6 +21,12 @@ _PRAGMAS = (
     "PRAGMA secure_delete = ON",
     "PRAGMA temp_store = MEMORY",
 )
+# Set aside for each connection it would be a third of what a vault that is held open takes.
+apsw.shutdown()
+apsw.config(apsw.SQLITE_CONFIG_LOOKASIDE, 0, 0)
+apsw.config(apsw.SQLITE_CONFIG_MEMSTATUS, False)
+apsw.initialize()
+
 _BUSY_MS = 10_000
 _CHECKPOINTS = 50
 

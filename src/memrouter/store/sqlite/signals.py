@@ -152,7 +152,7 @@ class Held:
         np.cumsum(sizes, out=self._room["starts"][1 : len(sizes) + 1])
 
     def _make_room(self, count: int, total: int, old: Signals) -> None:
-        rows, hashes = count + count // 8 + 64, total + total // 8 + 4_096
+        rows, hashes = count + count // 16 + 32, total + total // 16 + 1_024
         self._room = {
             name: np.empty((rows, *getattr(old, name).shape[1:]), getattr(old, name).dtype)
             for name in _ROW_ARRAYS
