@@ -27,6 +27,28 @@ Vectors = npt.NDArray[np.float32]
 """Embeddings of several texts, shape (texts, dimension), rows L2-normalised."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postings:
+    """Where each term of a large vault stands, so that not every term need be looked at."""
+
+    hashes: npt.NDArray[np.uint32]
+    """Distinct terms, ascending."""
+    starts: npt.NDArray[np.int64]
+    """Where the occurrences of each start in `chunks`; one more than `hashes`."""
+    chunks: npt.NDArray[np.uint32]
+    """The chunk of each occurrence, as its id less the least one."""
+    rows: npt.NDArray[np.int32]
+    """The row of a chunk; by id less the least one, arbitrary where there is no such chunk."""
+    rest: npt.NDArray[np.int64]
+    """Rows whose terms are not in here: they came later."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes."""
+        arrays = (self.hashes, self.starts, self.chunks, self.rows, self.rest)
+        return sum(array.nbytes for array in arrays)
+
+
 # --- prompts and replies, as the wire formats read them ---
 
 DIGEST_BYTES = 16

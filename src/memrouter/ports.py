@@ -19,6 +19,7 @@ from memrouter.domain import (
     Memory,
     NewTurn,
     Pending,
+    Postings,
     Scope,
     Target,
     UsageRow,
@@ -113,6 +114,8 @@ class Signals:
     encoded: npt.NDArray[np.bool_]
     encoder: str
     """Name of the encoder that made the encodings; "" where there are none."""
+    postings: Postings | None = None
+    """Where the terms stand; None where looking at all `terms` is fast enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,10 +185,8 @@ class VaultStore(Protocol):
     async def blocks(
         self, vault: VaultId, keys: Sequence[bytes], since: datetime
     ) -> tuple[Mapping[bytes, Block], int]:
-        """The newest block of each key used at or after `since`; and the vault's revision.
-
-        Blocks that were not used for two days may be gone.
-        """
+        """The newest block of each key used at or after `since`, and the vault's revision; blocks
+        that were not used for two days may be gone."""
         ...
 
     async def remember(
@@ -250,10 +251,8 @@ class VaultStore(Protocol):
         ...
 
     async def stats(self, scope: Scope) -> VaultStats:
-        """What is there: of the whole vault if the session is "", of that session otherwise.
-
-        `sessions` counts named ones that hold memories.
-        """
+        """What is there: of the whole vault if the session is "", of that session otherwise;
+        `sessions` counts named ones that hold memories."""
         ...
 
     async def memories(

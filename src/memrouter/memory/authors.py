@@ -85,10 +85,13 @@ def _signed(signals: Signals, names: Sequence[int], there: Places) -> Flags | No
     if signed is None:
         return None
     # The later chunks of a turn do not repeat who said it.
-    turn = _turns(signals)
-    of_turn = np.zeros(int(turn[-1]) + 1, np.bool_)
-    of_turn[turn[signed]] = True
-    named: Flags = of_turn[turn]
+    further = signals.memories[1:] == signals.memories[:-1]
+    if not further.any():
+        return signed
+    first = np.flatnonzero(np.concatenate((np.ones(1, np.bool_), ~further)))
+    named: Flags = np.repeat(
+        np.logical_or.reduceat(signed, first), np.diff(first, append=len(signed))
+    )
     return named
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from memrouter.domain import Postings
 from memrouter.memory import dots
 from memrouter.ports import Signals
 
@@ -84,7 +85,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where some index terms stand: one entry an occurrence, by ascending row."""
+    """Where some index terms stand: one entry an occurrence, in no order."""
 
     hashes: npt.NDArray[np.uint32]
     rows: Rows
@@ -168,10 +169,33 @@ def _in(
 
 def places(signals: Signals, wanted: Sequence[int]) -> Places:
     """Find index terms by their hashes."""
+    if signals.postings is not None:
+        return _listed(signals, signals.postings, wanted)
     at = among(signals.terms, wanted)
     return Places(
         hashes=signals.terms[at], rows=np.searchsorted(signals.starts, at, side="right") - 1
     )
+
+
+def _listed(signals: Signals, lists: Postings, wanted: Sequence[int]) -> Places:
+    """The same by the lists of a large vault, and by looking at the terms that came later."""
+    hashes, rows = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
+    for hash in dict.fromkeys(wanted):
+        at = int(np.searchsorted(lists.hashes, np.uint32(hash)))
+        if at < len(lists.hashes) and lists.hashes[at] == hash:
+            chunks = lists.chunks[lists.starts[at] : lists.starts[at + 1]]
+            rows.append(lists.rows[chunks].astype(np.int64))
+            hashes.append(np.full(len(chunks), hash, np.uint32))
+    lengths = np.diff(signals.starts)[lists.rest]
+    ends = np.cumsum(lengths)
+    source = np.arange(lengths.sum()) + np.repeat(
+        signals.starts[lists.rest] - ends + lengths, lengths
+    )
+    later = signals.terms[source]
+    at_later = among(later, wanted)
+    hashes.append(later[at_later])
+    rows.append(lists.rest[np.searchsorted(ends, at_later, side="right")])
+    return Places(hashes=np.concatenate(hashes), rows=np.concatenate(rows))
 
 
 def occurrences(
@@ -398,14 +422,13 @@ def _relative_lengths(signals: Signals, threads: Rows, rows: Rows) -> Floats:
     count = len(signals.ids)
     if count == 0:
         return np.zeros(0, np.float32)
-    lengths = np.diff(signals.starts)
-    total = lengths[rows].astype(np.float32)
+    lengths = np.diff(signals.starts).astype(np.float32)
+    total = lengths.copy()
     average = 1.0
     for distance, share in enumerate(WINDOW[1:], start=1):
-        for step in (-distance, distance):
-            there = np.clip(rows + step, 0, count - 1)
-            inside = (threads[there] == threads[rows]) & (there == rows + step)
-            total += np.float32(share) * lengths[there] * inside
-        pairs = np.count_nonzero(threads[distance:] == threads[:-distance])
-        average += 2 * share * pairs / count
-    return total / np.float32(max(float(lengths.mean()) * average, 1e-9))
+        near = threads[distance:] == threads[:-distance]
+        total[distance:] += np.float32(share) * lengths[:-distance] * near
+        total[:-distance] += np.float32(share) * lengths[distance:] * near
+        average += 2 * share * np.count_nonzero(near) / count
+    mean = int(signals.starts[-1]) / count
+    return total[rows] / np.float32(max(mean * average, 1e-9))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from memrouter.domain import VaultId
+from memrouter.domain import Postings, VaultId
 from memrouter.ports import Signals
+from memrouter.store.sqlite import postings
 from memrouter.store.sqlite import segments as packing
 from memrouter.store.sqlite.database import Database
 from memrouter.store.sqlite.segments import Segment
@@ -63,12 +64,16 @@ class Held:
         self.epoch = epoch
         self.last = int(signals.ids.max()) if len(signals.ids) else 0
         """The newest chunk that was seen; ids only grow."""
+        self.lists: Postings | None = None
+        """Made in another thread, for signals of this epoch; see `attach`."""
         self._room: dict[str, npt.NDArray[Any]] = {}
 
     @property
     def size_bytes(self) -> int:
         arrays = self._room or {n: getattr(self.signals, n) for n in (*_ROW_ARRAYS, "terms")}
-        return sum(array.nbytes for array in arrays.values()) + 8 * len(self.signals.ids) + 2_000
+        held = sum(array.nbytes for array in arrays.values())
+        listed = self.lists.size_bytes if self.lists else 0
+        return held + listed + 8 * len(self.signals.ids) + 2_000
 
     def take(self, changed: Sequence[Segment], revision: int, makers: Makers) -> None:
         """Take in segments that were added or changed; their old rows may be among them."""
@@ -86,6 +91,13 @@ class Held:
         if len(new):
             self.last = int(fresh.ids.max())
             self._insert(fresh if len(new) == len(fresh.ids) else picked(fresh, new))
+
+    def attach(self) -> Signals:
+        """The signals, with the lists there are."""
+        lists, now = self.lists, self.signals
+        if lists is not None and (now.postings is None or now.postings.chunks is not lists.chunks):
+            self.signals = replace(now, postings=postings.placed(now, lists))
+        return self.signals
 
     def _take_vectors(self, fresh: Signals, name: str, flagged: str) -> None:
         old = self.signals
@@ -129,6 +141,7 @@ class Held:
             encoder=new.encoder,
             terms=self._room["terms"][:total],
             starts=self._room["starts"][: count + 1],
+            postings=None,
             **views,
         )
 
@@ -177,7 +190,10 @@ class Held:
 
 
 class SignalCache:
-    """Signals of recently used vaults, bounded in bytes. Several threads; a vault has one."""
+    """Signals of recently used vaults, bounded in bytes. Several threads; a vault has one.
+
+    A vault that is larger than the bound is held alone.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -198,8 +214,9 @@ class SignalCache:
             return None
         behind = revision - held.signals.revision
         if behind == 0:
-            return held.signals
-        return self.get(view, database) if 0 < behind <= _SOON and len(held.signals.ids) else None
+            return held.attach()
+        few = 0 < len(held.signals.ids) < postings.LARGE
+        return self.get(view, database) if 0 < behind <= _SOON and few else None
 
     def get(self, view: View, database: Database) -> Signals:
         """The newest signals of a view; reads only what changed since the last time."""
@@ -215,19 +232,32 @@ class SignalCache:
             elif held.signals.revision != revision:
                 rows = database.all("segments_since", *view.sessions, held.signals.revision)
                 held.take([Segment(*row) for row in rows], revision, makers)
+        found = held.attach()
         self._put(view, held)
-        return held.signals
+        return found
+
+    def list_terms(self, view: View) -> None:
+        """Make lists of the terms of a large view, if it is still here."""
+        with self._lock:
+            held = self._held[view][0] if view in self._held else None
+        if held is not None:
+            held.lists = postings.made(held.signals)
+            with self._lock:
+                kept = view in self._held and self._held[view][0] is held
+            if kept:
+                self._put(view, held)
 
     def _put(self, view: View, held: Held) -> None:
         size = held.size_bytes
         with self._lock:
             _, before = self._held.pop(view, (None, 0))
             self._bytes -= before
-            if size > self._limit_bytes:
+            if not self._limit_bytes:
                 return
             self._held[view] = held, size
             self._bytes += size
-            while self._bytes > self._limit_bytes:
+            # One stays, whatever its size: read anew for each question it takes no less memory.
+            while self._bytes > self._limit_bytes and len(self._held) > 1:
                 _, (_, freed) = self._held.popitem(last=False)
                 self._bytes -= freed
 

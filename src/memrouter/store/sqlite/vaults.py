@@ -24,7 +24,7 @@ from memrouter.domain import (
 from memrouter.errors import StoreError
 from memrouter.ops.logs import logger
 from memrouter.ports import Place, Ready, Signals, Stored
-from memrouter.store.sqlite import encoding, reindexing, writing
+from memrouter.store.sqlite import encoding, postings, reindexing, writing
 from memrouter.store.sqlite import vault as file
 from memrouter.store.sqlite.backlog import Marks
 from memrouter.store.sqlite.database import Database, mapped
@@ -66,6 +66,7 @@ class SqliteVaultStore:
         self._folder = folder / "vaults"
         self._analysis = analysis
         self._renewing: dict[VaultId, asyncio.Task[None]] = {}
+        self._listing: dict[View, asyncio.Task[None]] = {}
         self._vaults = OpenVaults(
             files,
             limit=open_vaults,
@@ -83,7 +84,11 @@ class SqliteVaultStore:
         found = self._vaults.at_once(scope.vault, lambda db: self._cache.peek(view, db))
         if found is None:
             found = await self._vaults.read(scope.vault, lambda db: self._cache.get(view, db))
-        return NOTHING if found is None else found
+        if found is None:
+            return NOTHING
+        if postings.wanted(found):
+            self._list(view)
+        return found
 
     async def chunks(self, vault: VaultId, ids: Sequence[int]) -> Sequence[Chunk]:
         if not ids:
@@ -276,10 +281,10 @@ class SqliteVaultStore:
         await self._vaults.elsewhere(self._marks.probe)
 
     async def close(self) -> None:
-        renewing = list(self._renewing.values())
-        for task in renewing:
+        under_way = [*self._renewing.values(), *self._listing.values()]
+        for task in under_way:
             task.cancel()  # the next opening begins anew
-        await asyncio.gather(*renewing, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
         await self._vaults.close()
         await asyncio.to_thread(self._marks.close)
 
@@ -287,6 +292,13 @@ class SqliteVaultStore:
         """Read a few rows: at once where that can be, in a thread otherwise."""
         found = self._vaults.at_once(vault, work) if size <= _QUICK else None
         return await self._vaults.read(vault, work) if found is None else found
+
+    def _list(self, view: View) -> None:
+        """Have lists made of the terms of a large vault, while questions do without."""
+        if view not in self._listing:
+            work = self._vaults.elsewhere(partial(self._cache.list_terms, view))
+            task = self._listing[view] = asyncio.create_task(work)
+            task.add_done_callback(lambda _: self._listing.pop(view, None))
 
     # --- terms of other rules ---
 

@@ -115,6 +115,10 @@ def test_the_cache_keeps_to_its_size(tmp_path: Path) -> None:
     cache.get(View(VaultId("7"), "", core=True), database)
     cache.get(View(VaultId("10"), "", core=True), database)
     assert [view.vault for view in cache._held] == ["9", "7", "10"]
+    large = SignalCache(size // 2)
+    for n in range(2):
+        large.get(View(VaultId(f"{n}"), "", core=True), database)
+    assert [view.vault for view in large._held] == ["1"]
     none = SignalCache(0)
     assert len(none.get(View(VaultId("1"), "", core=True), database).ids) == 199
     assert not none._held
