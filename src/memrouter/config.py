@@ -50,7 +50,7 @@ class Embeddings(Section, frozen=True):
     model: str
     dimension: Count
     api_key: str = ""
-    floor: NotNegative = 0.0  # relevance under which nothing is injected; depends on the model
+    floor: NotNegative = 0.33  # relevance under which nothing is injected
 
 
 class Density(Section, frozen=True):

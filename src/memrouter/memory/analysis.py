@@ -199,11 +199,12 @@ def _query_word(match: re.Match[str], text: str) -> QueryWord:
     if word in vocabulary.FUNCTION_WORDS:
         return QueryWord(word=word, terms=(), topical=False, start=match.start())
     before = text[max(0, match.start() - 3) : match.start()].rstrip("\"'“‘(* ")
+    negated = text[match.end() : match.end() + 2].casefold() in {"'t", "’t"}  # don't, isn't
     return QueryWord(
         word=word,
         terms=(term_hash(stem(word[:_LONGEST_WORD])),),
         # Small numbers stand in the words of every day: they say little of a topic.
-        topical=word not in vocabulary.CHATTER and not (word.isdigit() and len(word) <= 2),
+        topical=not (word in vocabulary.CHATTER or negated or (word.isdigit() and len(word) <= 2)),
         start=match.start(),
         named=match[0][0].isupper() and bool(before) and before[-1] not in ".!?:\n",
     )

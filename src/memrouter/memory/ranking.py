@@ -40,12 +40,15 @@ DIRECT = 0.7
 """Share of a question's idf in a row that states what is asked, and is not just about it."""
 DIRECT_OWN = 0.5
 """The same where people ask about themselves: what they say of themselves they say directly."""
-SPECIFICITY = 0.2
-"""What rare words on topic add to relevance at most, beside the cosine."""
-ASKING = 0.05
+SHARE = 0.3
+"""What it adds to relevance, beside the cosine, if one place holds all words on topic, and rare."""
+LEAST, MOST = 2, 8
+"""Words on topic that a share is of, at least and at most."""
+ASKING = 0.1
 """What it adds to relevance that a question asks for someone's words: chores rarely do."""
-LONE = 0.15
-"""What a single word on topic, which asks for nobody's words, takes from relevance: small talk."""
+LONE, LONE_ASKING = -0.15, 0.05
+"""What a single word on topic adds in its place, asking for nobody's words or for someone's: small
+talk rarely has two."""
 GAP_MS = 30 * 60 * 1000
 """Uploads that name no conversation are one as long as no pause is longer than this."""
 MANY, FEW = 1 << 18, 24
@@ -378,7 +381,7 @@ def newest_first(
 def relevance(
     words: Words, plain: Floats, *, topical: int, asking: bool, admissible: Flags
 ) -> float:
-    """How sure it is that the vault holds anything on the question: absolute, 0 to 1.25.
+    """How sure it is that the vault holds anything on the question: absolute, 0 to 1.4.
 
     plain       cosines with the unweighted question
     topical     how many of its words say what it is about; 0 is small talk: nothing counts for it
@@ -387,13 +390,12 @@ def relevance(
     """
     if topical == 0 or not admissible.any():
         return 0.0
-    nearest = float(plain[admissible].max())
-    rarest = min(1.0, float(words.specificity[admissible].max()))
-    sure = nearest + SPECIFICITY * rarest
-    if asking:
+    share = float(words.specificity[admissible].max()) / min(max(topical, LEAST), MOST)
+    sure = float(plain[admissible].max()) + SHARE * min(1.0, share)
+    if topical == 1:
+        sure += LONE_ASKING if asking else LONE
+    elif asking:
         sure += ASKING
-    elif topical == 1:
-        sure -= LONE
     return max(0.0, sure)
 
 

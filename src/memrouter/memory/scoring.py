@@ -15,10 +15,8 @@ from memrouter.memory.question import Question
 from memrouter.memory.ranking import Flags, Floats, Occurrences, Places, Rows, Weights
 from memrouter.ports import Asked, Signals
 
-FLOOR = 0.47
+FLOOR = 0.43
 """Relevance under which a vault holds nothing on a question, by the default embedder's vectors."""
-ENCODER_FLOOR = 0.37
-"""The same for a sentence encoder's."""
 PERIOD = 0.1
 """What a row gets that was said in the time a question names."""
 RECENT = 0.05
@@ -158,7 +156,10 @@ def _relevance(
         return float(author is not None and bool((author * admissible).any()))
     if question.by_time:
         return float(admissible.any())
-    plain = likeness.plain if likeness.plain is not None else likeness.encoder
+    plain = likeness.plain
+    if plain is None and likeness.encoder is not None:
+        # Encoders differ in how alike unrelated texts are: centring makes one floor fit them all.
+        plain = ranking.centred(likeness.encoder, embedded)
     # A row that waits for its vector is judged by its words.
     near = words.coverage if plain is None else np.where(embedded, plain, words.coverage)
     return ranking.relevance(

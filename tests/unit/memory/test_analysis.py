@@ -113,6 +113,12 @@ def test_small_talk_and_function_words_are_no_topic() -> None:
     assert topical == {"thanks": False, "what": False, "about": False, "lisbon": True}
 
 
+@pytest.mark.parametrize("text", ["I don't understand", "it doesn’t help", "ISN'T it?"])
+def test_a_verb_that_is_negated_is_no_topic(text: str) -> None:
+    assert not any(w.topical for w in analysis.query_words(text))
+    assert analysis.query_words("Don told us")[0].topical
+
+
 def test_small_numbers_are_no_topic() -> None:
     topical = {w.word: w.topical for w in analysis.query_words("17 rooms in 1998")}
     assert topical == {"17": False, "rooms": True, "in": False, "1998": True}

@@ -302,20 +302,35 @@ def test_the_newest_of_three_comes_first_and_nothing_is_lost() -> None:
 
 # --- relevance ---
 
-ONES = np.ones(1, np.float32)
-WORDS = Words(score=ONES, coverage=ONES, specificity=ONES * 9)
+
+def relevance(rare: float, topical: int, *, asking: bool = False, admissible: bool = True) -> float:
+    """Of one row with a cosine of 0.4 that holds so many rare words on topic."""
+    one = np.ones(1, np.float32)
+    words = Words(score=one, coverage=one, specificity=one * rare)
+    return ranking.relevance(
+        words,
+        one * np.float32(0.4),
+        topical=topical,
+        asking=asking,
+        admissible=np.array([admissible]),
+    )
 
 
 def test_relevance() -> None:
-    plain, all_ = np.array([0.4], np.float32), np.ones(1, np.bool_)
-    sure = 0.4 + ranking.SPECIFICITY  # of however many rare words
+    assert relevance(2, 0) == 0
+    assert relevance(0, 4) == pytest.approx(0.4)
+    assert relevance(2, 4) == pytest.approx(0.4 + ranking.SHARE / 2)
+    assert relevance(2, 4, asking=True) == pytest.approx(0.4 + ranking.SHARE / 2 + ranking.ASKING)
+    assert relevance(9, 4) == pytest.approx(0.4 + ranking.SHARE)
+    assert relevance(2, 4, asking=True, admissible=False) == 0
 
-    def relevance(topical: int, asking: bool = False) -> float:
-        return ranking.relevance(WORDS, plain, topical=topical, asking=asking, admissible=all_)
 
-    assert relevance(0) == 0
-    assert relevance(2) == pytest.approx(sure)
-    assert relevance(1) == pytest.approx(sure - ranking.LONE)
-    assert relevance(1, asking=True) == pytest.approx(sure + ranking.ASKING)
-    nothing = np.zeros(1, np.bool_)
-    assert ranking.relevance(WORDS, plain, topical=2, asking=True, admissible=nothing) == 0
+def test_a_long_text_need_not_be_held_whole() -> None:
+    assert relevance(ranking.MOST, 100) == pytest.approx(0.4 + ranking.SHARE)
+
+
+def test_a_single_word_says_little() -> None:
+    half = ranking.SHARE / ranking.LEAST
+    assert relevance(1, 1) == pytest.approx(0.4 + half + ranking.LONE)
+    assert relevance(1, 1, asking=True) == pytest.approx(0.4 + half + ranking.LONE_ASKING)
+    assert relevance(1, 1) < relevance(1, 1, asking=True) < relevance(1, 2, asking=True)

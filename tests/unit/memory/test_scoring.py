@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +72,15 @@ async def test_vectors_find_what_words_do_not() -> None:
     near = np.array([0.1, 0.1, 0.9], np.float32)
     assert rank(rows, "grapes", Similar(weighted=near, plain=near)).rows[0] == 2
     assert rank(rows, "grapes", Similar(encoder=near)).rows[0] == 2
+
+
+async def test_encoders_for_which_all_texts_are_alike_are_as_sure_as_others() -> None:
+    rows = replace(await signals(user("bread", "cheese", "wine")), embedded=np.ones(3, np.bool_))
+    near = np.array([0.1, 0.1, 0.7], np.float32)
+    plain = rank(rows, "grapes", Similar(encoder=near)).relevance
+    crowded = rank(rows, "grapes", Similar(encoder=0.8 + 0.2 * near)).relevance
+    assert crowded == pytest.approx(plain, abs=1e-5)
+    assert plain > rank(rows, "grapes", Similar(encoder=near[[0, 0, 0]])).relevance
 
 
 async def test_what_is_excluded_is_neither_found_nor_relevant() -> None:
