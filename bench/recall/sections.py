@@ -116,6 +116,7 @@ async def silence(run: Run) -> dict[str, Any]:
         ("assistant", run.assistant()),
     ):
         false = dict.fromkeys(sayings, 0)
+        tokens = dict.fromkeys(sayings, 0)
         lost = 0.0
         total = sum(len(h.answerable) for h in histories)
         with progress(name, total + len(histories) * sum(map(len, sayings.values()))) as step:
@@ -123,21 +124,33 @@ async def silence(run: Run) -> dict[str, Any]:
                 memory = cast(Recaller, await run.memory(history))
                 for kind, texts in sayings.items():
                     for text in texts:
-                        false[kind] += bool((await memory.inject(_asked(text), **_FULL)).places)
+                        found = await memory.inject(_asked(text), **_FULL)
+                        false[kind] += bool(found.places)
+                        tokens[kind] += found.tokens
                         step()
                 for question in history.answerable:
                     if not (await memory.inject(question, **_FULL)).places:
-                        found = await memory.search(question.text, 10, question.asked)
-                        held = sum(e in found for e in question.evidence)
+                        best_ten = await memory.search(question.text, 10, question.asked)
+                        held = sum(e in best_ten for e in question.evidence)
                         lost += held / len(question.evidence)
                     step()
         rates = {
             smalltalk.KINDS[kind]: 100 * count / len(histories) / len(sayings[kind])
             for kind, count in false.items()
         }
-        result[name] = {"false injections per 100": rates, "recall@10 lost": 100 * lost / total}
-        rows.append([name, *rates.values(), 100 * lost / total])
-    columns = ("", *smalltalk.KINDS.values(), "recall@10 lost to the floor")
+        spent = round(tokens["never_said"] / len(histories) / len(sayings["never_said"]))
+        result[name] = {
+            "false injections per 100": rates,
+            "tokens for what was never said": spent,
+            "recall@10 lost": 100 * lost / total,
+        }
+        rows.append([name, *rates.values(), spent, 100 * lost / total])
+    columns = (
+        "",
+        *smalltalk.KINDS.values(),
+        "tokens for each of these",
+        "recall@10 lost to the floor",
+    )
     table("False injections per 100", columns, rows)
     return result
 

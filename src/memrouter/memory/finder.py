@@ -24,6 +24,10 @@ T = TypeVar("T")
 
 LARGE = 12_000
 """Rows beyond which ranking leaves the event loop: it takes about a millisecond there."""
+DOUBT = 0.1
+"""How far under the floor a few memories are worth it, where someone's words are asked for."""
+FEW = 5
+"""How many are: what was said stands in front even where little tells that it was."""
 ENCODE_S = 0.15
 """A question waits no longer for its encoding: a request has 250 ms for all of its recall."""
 
@@ -99,9 +103,8 @@ class Finder:
         rows = ranked.rows
         if floor:
             lone = ranking.LONE if cut and asked.topical == 1 else 0.0
-            if ranked.relevance < self._chosen(signals)[1] - lone:
-                return Found(revision=signals.revision)
-            rows = rows[ranking.worthwhile(ranked.scores)]
+            most = self._most(signals, ranked, lone)
+            rows = rows[ranking.worthwhile(ranked.scores)][:most]
         hits = await self._hits(scope, signals, ranked, rows, budget)
         return Found(
             hits=tuple(hit for hit in hits if hit.chunk.id not in taken), revision=signals.revision
@@ -110,6 +113,16 @@ class Finder:
     def _chosen(self, signals: Signals) -> tuple[Embedder, float]:
         """The embedder that a vault keeps to, and its floor."""
         return self._others.get(signals.embedder, (self._embedder, self._floor))
+
+    def _most(self, signals: Signals, ranked: Ranked, slack: float) -> int | None:
+        """How many memories a question is worth: none, a few, or (None) what the budget takes.
+
+        slack  how much under the floor it may be
+        """
+        above = ranked.relevance + slack - self._chosen(signals)[1]
+        if above >= 0:
+            return None
+        return FEW if ranked.asking and above >= -DOUBT else 0
 
     async def _rank(
         self, signals: Signals, asked: Question, excluded: Flags | None, budget: Budget

@@ -46,9 +46,9 @@ LEAST, MOST = 2, 8
 """Words on topic that a share is of, at least and at most."""
 ASKING = 0.1
 """What it adds to relevance that a question asks for someone's words: chores rarely do."""
-LONE, LONE_ASKING = -0.15, 0.05
-"""What a single word on topic adds in its place, asking for nobody's words or for someone's: small
-talk rarely has two."""
+LONE, LONE_ASKING = 0.15, 0.05
+"""What a single word on topic takes, asking for nobody's words, or adds, asking for someone's:
+small talk rarely has two."""
 GAP_MS = 30 * 60 * 1000
 """Uploads that name no conversation are one as long as no pause is longer than this."""
 MANY, FEW = 1 << 18, 24
@@ -393,7 +393,7 @@ def relevance(
     share = float(words.specificity[admissible].max()) / min(max(topical, LEAST), MOST)
     sure = float(plain[admissible].max()) + SHARE * min(1.0, share)
     if topical == 1:
-        sure += LONE_ASKING if asking else LONE
+        sure += LONE_ASKING if asking else -LONE
     elif asking:
         sure += ASKING
     return max(0.0, sure)

@@ -58,6 +58,8 @@ class Ranked:
     """One a row of `rows`, 0 to about 1."""
     relevance: float
     """How sure it is that the vault holds anything on the question."""
+    asking: bool = False
+    """Whether it asks for someone's words, by more than one word on topic."""
 
 
 def look_up(signals: Signals, question: Question) -> Looked:
@@ -141,6 +143,7 @@ def rank(
         # What was put above another takes its score too: scores never rise down the list.
         scores=np.sort(lifted[rows])[::-1] / np.float32(1 + ranking.SESSION),
         relevance=_relevance(question, words, likeness, author, admissible, signals.embedded),
+        asking=author is not None and question.topical > 1,
     )
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from memrouter.domain import Budget, NewTurn, Piece, Role, Scope, VaultId, Vector, Vectors
 from memrouter.errors import EmbedderError
-from memrouter.memory import analysis, finder, lineage, passages
+from memrouter.memory import analysis, finder, lineage, passages, scoring
 from memrouter.memory.backlog import Backlog
 from memrouter.memory.encoders import Encoders
 from memrouter.memory.finder import Finder
+from memrouter.memory.question import read
 from memrouter.ports import Asked
 from memrouter.testing.store import MemoryVaultStore
 
@@ -130,6 +131,24 @@ async def test_a_single_word_finds_more_where_a_conversation_was_cut() -> None:
     assert "The cottage is by the sea" in await world.found("Where was the cottage?", cut=True)
     assert await world.found("Which antihistamine was prescribed?", cut=True) == []
     assert await world.found("thanks!", cut=True) == []
+
+
+async def test_where_it_is_in_doubt_the_best_few_of_someones_words_are_found() -> None:
+    said = [f"I keep object {n} in a drawer" for n in range(9)]
+    question, chore = "Where do I keep my object with a drawer?", "Keep object with a drawer?"
+    sure = World(floor=0.0)
+    await sure.say(*said)
+    assert len(await sure.found(question)) > finder.FEW
+    signals = await sure.store.signals(CORE)
+    asked = read(question, "", NOW)
+    looked = scoring.look_up(signals, asked)
+    near = scoring.similar(signals, await sure.embedder.query(question, {}))
+    relevance = scoring.rank(signals, asked, looked, near, count=9).relevance
+    for above, few in ((finder.DOUBT - 0.01, finder.FEW), (finder.DOUBT + 0.01, 0)):
+        doubting = Finder(sure.store, sure.embedder, floor=relevance + above)
+        hits = (await doubting.find(CORE, question, budget=AMPLE, now=NOW)).hits
+        assert len(hits) == few
+        assert not (await doubting.find(CORE, chore, budget=AMPLE, now=NOW)).hits
 
 
 async def test_what_is_far_below_the_best_is_left_out() -> None:

@@ -331,6 +331,6 @@ def test_a_long_text_need_not_be_held_whole() -> None:
 
 def test_a_single_word_says_little() -> None:
     half = ranking.SHARE / ranking.LEAST
-    assert relevance(1, 1) == pytest.approx(0.4 + half + ranking.LONE)
+    assert relevance(1, 1) == pytest.approx(0.4 + half - ranking.LONE)
     assert relevance(1, 1, asking=True) == pytest.approx(0.4 + half + ranking.LONE_ASKING)
     assert relevance(1, 1) < relevance(1, 1, asking=True) < relevance(1, 2, asking=True)
