@@ -23,8 +23,11 @@ differently by as much as these errors.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from memrouter.native import compiled
 
 IMAGE_TOKENS = 1_000
 """A picture of about a megapixel; providers count 250 to 1,600."""
@@ -66,25 +69,23 @@ def estimate(text: str) -> int:
     """Estimated tokens of a text: 0 for "", at least 1 for any other."""
     if not text:
         return 0
+    thousandths = thousandths_by_numpy(text) if _native is None else _native.total(text, _PARTS)
+    return max(1, int(thousandths) // 1000)
+
+
+def estimate_all(texts: Sequence[str]) -> list[int]:
+    """`estimate` of each text."""
+    return [estimate(text) for text in texts]
+
+
+def thousandths_by_numpy(text: str) -> int:
+    """The same before it is rounded; a tenth as fast as compiled."""
     encoded = text.encode("utf-8", "replace")
     total = 0
     for start in range(0, len(encoded), _SLICE_BYTES):
         part = np.frombuffer(encoded, np.uint8)[start : start + _SLICE_BYTES]
         total += int(_PARTS.take(part).sum(dtype=np.int64))
-    return max(1, total // 1000)
+    return total
 
 
-def estimate_all(texts: Sequence[str]) -> list[int]:
-    """`estimate` of each text, at once."""
-    encoded = [text.encode("utf-8", "replace") for text in texts]
-    joined = b"".join(encoded)
-    if not joined or len(joined) > _SLICE_BYTES:
-        return [estimate(text) for text in texts]
-    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    starts = np.cumsum(lengths) - lengths
-    some = lengths > 0
-    sums = np.zeros(len(encoded), np.int64)
-    parts = _PARTS.take(np.frombuffer(joined, np.uint8))
-    sums[some] = np.add.reduceat(parts, starts[some], dtype=np.int64)
-    tokens: list[int] = np.maximum(sums // 1000, some).tolist()
-    return tokens
+_native: Any = compiled("text")

@@ -60,12 +60,13 @@ MOST_LINES_OF_TABLES = 700
 
 
 def _modules() -> set[str]:
-    paths = (path for path in SOURCE.rglob("*.py") if path.name != "__init__.py")
+    paths = (path for path in SOURCE.rglob("*.py*") if path.suffix in (".py", ".pyx"))
+    paths = (path for path in paths if path.name != "__init__.py")
     return {str(path.relative_to(SOURCE)) for path in paths}
 
 
 def _test_of(module: str) -> str:
-    return str(Path(module).with_name(f"test_{Path(module).name}"))
+    return str(Path(module).with_name(f"test_{Path(module).stem}.py"))
 
 
 def _python_files(folder: str) -> list[Path]:
