@@ -102,8 +102,11 @@ def inert(text: str) -> str:
     would begin a tag or a mark of ours, or a turn of a chat template, become look-alikes; control
     characters, which providers may refuse, go. Nothing else changes.
     """
-    clean = _BRACKET.sub(_look_alike, _CONTROL.sub("", text).strip())
-    return _LINE.sub("\n    ", clean)
+    shown = text.isprintable()  # then nothing of it is a control character or ends a line
+    clean = text.strip() if shown else _CONTROL.sub("", text).strip()
+    if not clean.isascii() or "<" in clean or "[" in clean:
+        clean = _BRACKET.sub(_look_alike, clean)
+    return clean if shown else _LINE.sub("\n    ", clean)
 
 
 def _look_alike(bracket: re.Match[str]) -> str:

@@ -336,6 +336,13 @@ def test_whatever_is_stored_the_block_is_read_as_it_was_meant(texts: list[str]) 
     assert bare.count("[memory") == len(texts)
 
 
+@given(st.lists(PIECES, max_size=12).map("".join) | st.text())
+def test_looking_first_changes_nothing(text: str) -> None:
+    clean = context._CONTROL.sub("", text).strip()
+    clean = context._BRACKET.sub(context._look_alike, clean)
+    assert context.inert(text) == context._LINE.sub("\n    ", clean)
+
+
 @given(st.text())
 def test_inert_text_stays_inert(text: str) -> None:
     once = context.inert(text)
