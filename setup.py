@@ -4,7 +4,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 FOLDER = "src/memrouter/native"
-NAMES = ("text",)
+NAMES = ("text", "turns")
 
 setup(
     ext_modules=cythonize(

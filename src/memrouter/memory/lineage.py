@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Any
 
 from memrouter.domain import DIGEST_BYTES, Scope, Turn, turn_digest
+from memrouter.native import compiled
 
 SIZE = DIGEST_BYTES
 digest = turn_digest
@@ -29,14 +31,20 @@ def root(scope: Scope) -> bytes:
 
 def link(parent: bytes, own: bytes) -> bytes:
     """The chain of a turn with digest `own` that follows the one with chain `parent`."""
-    return blake2b(own, digest_size=SIZE, key=parent).digest()
+    return chains(parent, (own,))[0]
 
 
 def chains(parent: bytes, digests: Sequence[bytes]) -> list[bytes]:
     """The chain of each turn, the first following `parent`."""
+    found: list[bytes] = (chains_by_hashlib if _native is None else _native.chains)(parent, digests)
+    return found
+
+
+def chains_by_hashlib(parent: bytes, digests: Sequence[bytes]) -> list[bytes]:
+    """The same, not compiled."""
     found = []
     for own in digests:
-        parent = link(parent, own)
+        parent = blake2b(own, digest_size=SIZE, key=parent).digest()
         found.append(parent)
     return found
 
@@ -47,7 +55,14 @@ def prompt_keys(scope: Scope, turns: Sequence[Turn]) -> list[bytes]:
     Names the context block that was injected there. Tool calls count by their ids, so that two
     conversations that begin alike part at their first tool call.
     """
-    running = blake2b(root(scope), digest_size=SIZE)
+    make = keys_by_hashlib if _native is None else _native.prompt_keys
+    keys: list[bytes] = make(root(scope), turns)
+    return keys
+
+
+def keys_by_hashlib(start: bytes, turns: Sequence[Turn]) -> list[bytes]:
+    """The same, not compiled; the first follows what `start` stands for."""
+    running = blake2b(start, digest_size=SIZE)
     keys = []
     for turn in turns:
         ids = "\0".join((*turn.calls, *turn.answers))
@@ -56,3 +71,6 @@ def prompt_keys(scope: Scope, turns: Sequence[Turn]) -> list[bytes]:
             running.update(ids.encode("utf-8", "replace"))
         keys.append(running.copy().digest())
     return keys
+
+
+_native: Any = compiled("turns")

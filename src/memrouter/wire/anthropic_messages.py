@@ -23,7 +23,7 @@ from memrouter.wire.reading import (
     text_in,
 )
 from memrouter.wire.replies import Draft, StreamReader, WholeReader
-from memrouter.wire.turns import Found, Medium, turns_of
+from memrouter.wire.turns import Found, Medium, reader
 from memrouter.wire.written import user_text
 
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
@@ -103,7 +103,7 @@ class AnthropicMessages:
         return "\n".join(_texts(body.get("system")))
 
     def turns(self, body: Json) -> tuple[Turn, ...]:
-        return turns_of(list(map(_found, list_in(body, "messages"))))
+        return _turns(list_in(body, "messages"))
 
     def strip(self, body: RawBody, fields: frozenset[str]) -> RawBody:
         return messages.strip(body, "messages", fields)
@@ -175,6 +175,9 @@ def _found(message: Any) -> Found:
             _find_other(found, kind, part)
         before = kind
     return found
+
+
+_turns = reader(_found, _ROLES, ("memory",))
 
 
 def _find_other(found: Found, kind: str, part: Json) -> None:

@@ -21,7 +21,7 @@ from memrouter.wire.reading import (
     thread_in,
 )
 from memrouter.wire.replies import Draft, StreamReader, WholeReader
-from memrouter.wire.turns import Found, Medium, turns_of
+from memrouter.wire.turns import Found, Medium, reader
 from memrouter.wire.written import user_text
 
 _ROLES: dict[str, Role] = {
@@ -66,20 +66,20 @@ class OpenAIChat:
 
     def chore(self, body: Json) -> bool:
         told: list[str] = []
-        asked = ""
+        last: Any = None
         for message in list_in(body, "messages"):
             role = _ROLES.get(text_in(message, "role"))
             if role == "system":
                 told += _texts(message)[:1]
             elif role == "user":
-                asked = next(reversed(_texts(message)), "")
-        return chores.is_chore(told, asked)
+                last = message
+        return chores.is_chore(told, next(reversed(_texts(last)), ""))
 
     def system_text(self, body: Json) -> str:
         return ""
 
     def turns(self, body: Json) -> tuple[Turn, ...]:
-        return turns_of(list(map(_found, list_in(body, "messages"))))
+        return _turns(list_in(body, "messages"))
 
     def strip(self, body: RawBody, fields: frozenset[str]) -> RawBody:
         return messages.strip(body, "messages", fields)
@@ -134,6 +134,10 @@ def _found(message: Any) -> Found:
         if name == "function":
             found.answer(f"function {text_in(message, 'name')}")
     return found
+
+
+_TELLING = ("memory", "tool_calls", "function_call", "reasoning_content", "reasoning")
+_turns = reader(_found, _ROLES, _TELLING)
 
 
 def _find_calls(found: Found, message: Json) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from memrouter import tokens
 from memrouter.domain import Role, Turn
-from memrouter.wire.written import assistant_text, user_text
+from memrouter.native import compiled
+from memrouter.wire.written import HEADS, assistant_text, user_text
 
 
 class Medium(enum.Enum):
@@ -88,8 +89,34 @@ class Found:
 
 def turns_of(found: Sequence[Found]) -> tuple[Turn, ...]:
     """One turn for each message that was read."""
-    counts = tokens.estimate_all([_counted(f) for f in found])
-    return tuple(map(_turn, found, counts))
+    return tuple(map(_turn, found))
+
+
+def reader(
+    find: Callable[[Any], Found], roles: dict[str, Role], telling: tuple[str, ...]
+) -> Callable[[list[Any]], tuple[Turn, ...]]:
+    """What makes turns of the messages of a format, `find` being what reads one of them.
+
+    Most messages are objects whose `role` and `content` are strings; compiled, their turns are
+    made without `find`.
+
+    roles    what is in `role` of such a message → the role
+    telling  fields that say more of it, unless they are null
+    """
+
+    def turn(message: Any) -> Turn:
+        return _turn(find(message))
+
+    def turns(messages: list[Any]) -> tuple[Turn, ...]:
+        return tuple(map(turn, messages))
+
+    if _native is None:
+        return turns
+    plain = _native.Reader(Turn, roles, telling, HEADS, tokens.PARTS, tokens.MESSAGE_TOKENS)
+    return lambda messages: plain.read(messages, turn)
+
+
+_native: Any = compiled("turns")
 
 
 def _counted(found: Found) -> str:
@@ -99,14 +126,14 @@ def _counted(found: Found) -> str:
     return "\n".join([p for p in pieces if isinstance(p, str)] + found.extra)
 
 
-def _turn(found: Found, count: int) -> Turn:
+def _turn(found: Found) -> Turn:
     text = _text(found)
     return Turn(
         role=found.role,
         text=text,
         written=bool(text) and found.role in ("user", "assistant"),
         memory=found.memory,
-        tokens=found.flat + count,
+        tokens=found.flat + tokens.estimate(_counted(found)),
         calls=tuple(found.calls),
         answers=tuple(found.answers),
         glued=found.glued,

@@ -106,13 +106,14 @@ _THINKING = re.compile(
     r'|<details type="reasoning"[^<>]*>.*?</details>)\s*',
     re.DOTALL,
 )
-_HEADS = tuple(beginning for beginning, _ in FRAMES) + BEGINNINGS
+HEADS = tuple(beginning for beginning, _ in FRAMES) + BEGINNINGS
+"""How texts begin of which a user wrote a part at most."""
 
 
 def user_text(text: str) -> str:
     """What the user wrote of a user message: all of it, verbatim, where no program added to it."""
     head = text[:200].lstrip()
-    if head.startswith(_HEADS):
+    if head.startswith(HEADS):
         text = _out_of_frame(text, head)
     if "<" not in text:
         return text
