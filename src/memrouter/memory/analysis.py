@@ -14,7 +14,7 @@ import threading
 import unicodedata
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -34,6 +34,11 @@ _PAIRED = (
 )
 _WORD = re.compile(rf"[{_PAIRED}]+|[^\W{_PAIRED}]+")
 _PAIRED_RUN = re.compile(rf"[{_PAIRED}]")
+_NOT_LATIN = re.compile(
+    r"[^\x00-\u012f\u0132-\u017e\u0180-\u024f\u2000-\u206f\u20a0-\u20bf\u2190-\u23ff\u2500-\u2bff"
+    r"\ufe0f\U0001f300-\U0001faff]"
+)
+"""All but Latin letters, punctuation, symbols and emoji; of letters none whose case is odd."""
 _LONGEST_WORD = 64
 """Characters of a word that count: longer ones are encoded data."""
 _DATE = r"(?:\([^()\n]{0,40}\)|\[[^\[\]\n]{0,40}\])"
@@ -62,18 +67,20 @@ SPEAKS_OF_SELF = "\0self"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryWord:
-    """A word of a query, as it is looked for."""
+    """A word of a query, as it is looked for; wherever it stands, it is the same."""
 
     word: str
     """Lower case, as it stands in the query."""
     terms: tuple[int, ...]
     """Hashes of its index terms; none for function words."""
+    authors: tuple[int, ...] = ()
+    """Hashes of the terms under which an author of that name is found."""
     topical: bool
     """Whether it says what the query is about: no function word, no small talk."""
-    start: int = 0
-    """Where it stands in the query."""
     named: bool = False
     """Whether it is written like a name: with a capital, and not for starting a sentence."""
+    of_self: bool = False
+    """Whether by it the one who asks speaks of themselves."""
 
 
 def index_terms(text: str, created: datetime) -> bytes:
@@ -104,11 +111,6 @@ def _speaks_of_self(text: str) -> bool:
     if not words.isdisjoint(vocabulary.OWN):
         return True
     return not words.isdisjoint(("i", "we")) and _SAYS_I.search(text) is not None
-
-
-def mentions_self(words: Sequence[QueryWord]) -> bool:
-    """Whether the one who asks speaks of themselves."""
-    return any(w.word in vocabulary.FIRST_PERSON or _SELF_SIGNS.search(w.word) for w in words)
 
 
 def author_of(text: str) -> str | None:
@@ -146,12 +148,35 @@ def terms(text: str) -> list[str]:
 def query_words(text: str) -> list[QueryWord]:
     """The words of a query, in order."""
     whole = normal(text)
-    return [_query_word(match, whole) for match in _WORD.finditer(whole)]
+    return [
+        _query_word(
+            match[0],
+            match[0][0].isupper() and _inside(whole, match.start()),
+            _negated(whole, match),
+        )
+        for match in _WORD.finditer(whole)
+    ]
+
+
+def starts(text: str) -> list[int]:
+    """Where each word of a query stands that is in NFKC."""
+    return [match.start() for match in _WORD.finditer(text)]
+
+
+def words_alone(text: str, words: Iterable[QueryWord]) -> frozenset[str] | None:
+    """Distinct words of a query in NFKC, where a search for Latin words finds nothing else.
+
+    What looks for one of some words need then not be tried where none of them is here. None where
+    letters of other scripts stand beside them, or such as are equal to others without their case.
+    """
+    if not text.isascii() and _NOT_LATIN.search(text):
+        return None
+    return frozenset([w.word for w in words])
 
 
 def normal(text: str) -> str:
     """A text in NFKC: one form for what looks alike."""
-    return unicodedata.normalize("NFKC", text)
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
 def day(created: datetime) -> str:
@@ -190,21 +215,42 @@ def _pairs(run: str) -> list[str]:
     return [run[i : i + 2] for i in range(len(run) - 1)]
 
 
-def _query_word(match: re.Match[str], text: str) -> QueryWord:
-    word = match[0].casefold()
+def _inside(text: str, at: int) -> bool:
+    """Whether something stands before a place that ends no sentence."""
+    before = text[max(0, at - 3) : at].rstrip("\"'“‘(* ")
+    return bool(before) and before[-1] not in ".!?:\n"
+
+
+def _negated(text: str, match: re.Match[str]) -> bool:
+    """Whether a word is one like don't and isn't."""
+    return text.startswith(("'t", "’t", "'T", "’T"), match.end())
+
+
+def _query_word(word: str, inside: bool, negated: bool) -> QueryWord:
+    """A word as it is written.
+
+    inside  whether it has a capital without starting a sentence
+    """
+    made = _made_query_word if len(word) <= _LONGEST_WORD else _made_query_word.__wrapped__
+    return made(word, inside, negated)
+
+
+@lru_cache(maxsize=8_192)
+def _made_query_word(written: str, inside: bool, negated: bool) -> QueryWord:
+    word = written.casefold()
+    authors = tuple(map(term_hash, author_terms(word)))
+    of_self = word in vocabulary.FIRST_PERSON or _SELF_SIGNS.search(word) is not None
+    terms: tuple[int, ...] = ()
+    topical = named = False
     if _PAIRED_RUN.match(word):
-        pairs = tuple(map(term_hash, _pairs(word) or [word]))
+        terms = tuple(map(term_hash, _pairs(word) or [word]))
         topical = word not in vocabulary.CHATTER
-        return QueryWord(word=word, terms=pairs, topical=topical, start=match.start())
-    if word in vocabulary.FUNCTION_WORDS:
-        return QueryWord(word=word, terms=(), topical=False, start=match.start())
-    before = text[max(0, match.start() - 3) : match.start()].rstrip("\"'“‘(* ")
-    negated = text[match.end() : match.end() + 2].casefold() in {"'t", "’t"}  # don't, isn't
-    return QueryWord(
-        word=word,
-        terms=(term_hash(stem(word[:_LONGEST_WORD])),),
+    elif word not in vocabulary.FUNCTION_WORDS:
+        terms = (term_hash(stem(word[:_LONGEST_WORD])),)
         # Small numbers stand in the words of every day: they say little of a topic.
-        topical=not (word in vocabulary.CHATTER or negated or (word.isdigit() and len(word) <= 2)),
-        start=match.start(),
-        named=match[0][0].isupper() and bool(before) and before[-1] not in ".!?:\n",
+        small = word.isdigit() and len(word) <= 2
+        topical = not (word in vocabulary.CHATTER or negated or small)
+        named = inside
+    return QueryWord(
+        word=word, terms=terms, authors=authors, topical=topical, named=named, of_self=of_self
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -50,14 +51,17 @@ class Period:
 _Found = tuple[datetime, datetime]
 
 
-def period(text: str, now: datetime) -> Period | None:
+def period(text: str, now: datetime, words: AbstractSet[str] | None = None) -> Period | None:
     """The first period that a question names; None if it names none.
 
-    now  when it is asked, in the zone of who asks
+    now    when it is asked, in the zone of who asks
+    words  those of the question, if they are known and Latin: see analysis.words_alone
     """
+    if words is not None and _NEEDED.isdisjoint(words):
+        return None
     low = text.lower()
-    for pattern, resolve in _FORMS:
-        match = pattern.search(low)
+    for needed, pattern, resolve in _FORMS:
+        match = pattern.search(low) if words is None or not needed.isdisjoint(words) else None
         if match is None:
             continue
         try:
@@ -154,19 +158,27 @@ def _ago(match: re.Match[str], now: datetime) -> _Found:
 
 
 _WITH_COUNT = rf"(?:a )?(?P<count>\d{{1,4}}|{'|'.join(_NUMBER)})(?: of)?"
-_PATTERNS: tuple[tuple[str, Callable[[re.Match[str], datetime], _Found]], ...] = (
-    (rf"\b{_Y}-(?P<m>\d\d)-(?P<day>\d\d)\b", _iso),
-    (rf"\b{_D}(?: of)? {_M}(?:,? {_Y})?\b", _date),
-    (rf"\b{_M} {_D}\b(?:,? {_Y})?", _date),
-    (rf"\b{_M}(?: of)?,? {_Y}\b", _month),
-    (r"\bday before yesterday\b|\bvorgestern\b|前天", lambda _, now: _back(now, 2)),
-    (_YESTERDAY, lambda _, now: _back(now, 1)),
-    (_TODAY, lambda _, now: _back(now, 0)),
-    (rf"\b{_WITH_COUNT} (?P<unit>day|week|month|year)s? ago\b", _ago),
-    (r"\b(?P<which>last|past|previous|this) (?P<unit>weekend|week|month|year)\b", _last),
-    (rf"\b(?:last|on|this past|past) (?P<weekday>{'|'.join(_DAY)})\b", _weekday),
-    (rf"\b(?:in|during|since|last|of|until|till|up to|around)"
+_IN_MONTH = frozenset(_MONTH)
+_IN_YEAR = frozenset(f"{century}{year:02}" for century in (19, 20) for year in range(100))
+_PATTERNS: tuple[tuple[AbstractSet[str], str, Callable[[re.Match[str], datetime], _Found]], ...] = (
+    (_IN_YEAR, rf"\b{_Y}-(?P<m>\d\d)-(?P<day>\d\d)\b", _iso),
+    (_IN_MONTH, rf"\b{_D}(?: of)? {_M}(?:,? {_Y})?\b", _date),
+    (_IN_MONTH, rf"\b{_M} {_D}\b(?:,? {_Y})?", _date),
+    (_IN_MONTH, rf"\b{_M}(?: of)?,? {_Y}\b", _month),
+    ({"yesterday", "vorgestern"}, r"\bday before yesterday\b|\bvorgestern\b|前天",
+     lambda _, now: _back(now, 2)),
+    ({"yesterday", "night", "gestern", "ayer", "ieri", "ontem"}, _YESTERDAY,
+     lambda _, now: _back(now, 1)),
+    ({"today", "morning", "afternoon", "evening", "heute", "hoy", "oggi"}, _TODAY,
+     lambda _, now: _back(now, 0)),
+    ({"ago"}, rf"\b{_WITH_COUNT} (?P<unit>day|week|month|year)s? ago\b", _ago),
+    ({"weekend", "week", "month", "year"},
+     r"\b(?P<which>last|past|previous|this) (?P<unit>weekend|week|month|year)\b", _last),
+    (_DAY.keys(), rf"\b(?:last|on|this past|past) (?P<weekday>{'|'.join(_DAY)})\b", _weekday),
+    (_IN_MONTH, rf"\b(?:in|during|since|last|of|until|till|up to|around)"
      rf"(?: early| late| mid)? {_M}(?P<year>(?!))?(?![\w'])", _month),
-    (rf"\b(?:in|during|since|of|until|till) {_Y}\b", _year),
+    (_IN_YEAR, rf"\b(?:in|during|since|of|until|till) {_Y}\b", _year),
 )  # fmt: skip
-_FORMS = tuple((re.compile(pattern), resolve) for pattern, resolve in _PATTERNS)
+"""What names a period, and in front of it words of which one then stands in a Latin text."""
+_FORMS = tuple((frozenset(words), re.compile(form), made) for words, form, made in _PATTERNS)
+_NEEDED = frozenset[str]().union(*(words for words, _, _ in _PATTERNS))

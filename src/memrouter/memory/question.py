@@ -4,9 +4,11 @@ memory anything at all."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar
 
 from memrouter.memory import analysis
@@ -26,6 +28,7 @@ SURROUNDINGS = 0.5
 COMMON = 1.0
 """How much words without a term count in a vector: about the idf of a common word."""
 
+# Under an expression stand sets of words: a Latin text in which it is found has a word of each.
 _PROFILE = re.compile(
     r"\b(?:(?:what|everything|anything|all|how much)\b.{0,30}\b(?:know|remember|recall|learn\w*|"
     r"memor\w+|stored?|saved?)\b.{0,12}\babout (?:me|us|myself)|"
@@ -36,6 +39,10 @@ _PROFILE = re.compile(
     r"что ты (?:знаешь|помнишь) обо мне|(?:你|您).{0,4}(?:知道|了解|记得).{0,4}我|我是谁|"
     r"私について|私のこと.{0,6}(?:知|覚)|나에 대해",
     re.IGNORECASE,
+)
+_IN_PROFILE = (
+    frozenset("me us myself am mich moi mí mim".split()),
+    frozenset("about describe who know remember di mich moi mí mim".split()),
 )
 PROFILE = (
     "My name is. I am years old. I live in. I work as, my job is. My family: my wife, my husband, "
@@ -52,16 +59,28 @@ _SAID_BY_ASSISTANT = re.compile(
     re.IGNORECASE,
 )
 """What was said: "can you suggest" asks for something new."""
+_IN_SAID_BY_ASSISTANT = (
+    frozenset("you your hast tu dijiste recomendaste".split()),
+    frozenset(
+        """did said told suggested gave given recommended mentioned wrote written listed explained
+        provided proposed advised picked named came was were hast as me""".split()
+    ),
+)
 _SAID_BETWEEN = re.compile(
     r"\b(?:our (?:\w+ ){0,2}(?:chat|conversation|discussion)s?|"
     r"we (?:\w+ )?(?:talk|discuss|spoke)\w*|remind me)\b",
     re.IGNORECASE,
 )
+_IN_SAID_BETWEEN = (frozenset("our we remind".split()),)
 _LOOKS_BACK = re.compile(
     r"\b(?:did|was|were|had|first|before|originally|previously|used to|ago|initially|former\w*|"
     r"earlier|back (?:then|in|when)|no longer)\b",
     re.IGNORECASE,
 )
+_ALONE_LOOK_BACK = frozenset(
+    "did was were had first before originally previously ago initially earlier".split()
+)
+_IN_LOOKS_BACK = (frozenset("used back longer".split()),)
 _REFERS = frozenset(
     """it its that this those these they them their theirs he him his she her hers one ones there
     then same other another both else ones either former latter""".split()
@@ -95,11 +114,8 @@ class Question:
     period: Period | None = None
     profile: bool = False
     """Whether all that is known of the asker is asked for."""
-
-    @property
-    def topical(self) -> int:
-        """How many of its terms say what it is about."""
-        return sum(term.topical for term in self.terms)
+    topical: int = 0
+    """How many of its terms say what it is about."""
 
     @property
     def by_time(self) -> bool:
@@ -123,11 +139,16 @@ class Question:
 
         idf  one a term, in their order
         """
-        of = {t.hash: t.weight * float(i) for t, i in zip(self.terms, idf, strict=True)}
-        return {
-            w.word: max((of.get(t, 0.0) for t in w.terms), default=0.0) if w.terms else COMMON
-            for w in self.words
-        }
+        of = {t.hash: t.weight * i for t, i in zip(self.terms, idf, strict=True)}
+        found: dict[str, float] = {}
+        for word in self.words:
+            if len(word.terms) == 1:
+                found[word.word] = of.get(word.terms[0], 0.0)
+            elif word.terms:
+                found[word.word] = max(of.get(t, 0.0) for t in word.terms)
+            else:
+                found[word.word] = COMMON
+        return found
 
 
 def read(text: str, surroundings: str, now: datetime) -> Question:
@@ -137,21 +158,61 @@ def read(text: str, surroundings: str, now: datetime) -> Question:
     now           when it is asked, in the asker's zone
     """
     asked = analysis.normal(_ends(text.strip()))
-    if _PROFILE.search(asked) and len(asked) < 200:
-        return _read(analysis.query_words(PROFILE), PROFILE, "", None, profile=True)
-    when = period(asked, now) if len(asked) < LONGEST_DATED else None
     words = analysis.query_words(asked)
+    alone = analysis.words_alone(asked, words)
+    if len(asked) < 200 and _found(_PROFILE, _IN_PROFILE, asked, alone):
+        return _read(analysis.query_words(PROFILE), PROFILE, "", None, profile=True)
+    when = period(asked, now, alone) if len(asked) < LONGEST_DATED else None
     if when is not None:
-        words = [_timed(word, when) for word in words]
+        words = _timed(words, asked, when)
     context = surroundings if surroundings and when is None and _leans(words) else ""
-    return _read(words, asked, analysis.normal(_ends(context)), when)
+    return _read(words, asked, analysis.normal(_ends(context)), when, alone)
 
 
-def _timed(word: QueryWord, when: Period) -> QueryWord:
-    """A word of a question that names a time: what names it is not what the question is about."""
-    if not when.words[0] <= word.start < when.words[1]:
-        return word
-    return replace(word, topical=False, terms=() if when.up_to else word.terms)
+def _found(
+    pattern: re.Pattern[str],
+    needed: Iterable[frozenset[str]],
+    text: str,
+    alone: AbstractSet[str] | None,
+) -> bool:
+    """Whether an expression is found in a text.
+
+    needed  a word of each is in the text then, if its words are known
+    alone   see analysis.words_alone
+    """
+    if alone is not None and any(words.isdisjoint(alone) for words in needed):
+        return False
+    return pattern.search(text) is not None
+
+
+def _timed(words: Sequence[QueryWord], asked: str, when: Period) -> list[QueryWord]:
+    """What names a time is not what a question is about."""
+    first, end = when.words
+    return [
+        replace(word, topical=False, terms=() if when.up_to else word.terms)
+        if first <= start < end
+        else word
+        for word, start in zip(words, analysis.starts(asked), strict=True)
+    ]
+
+
+@lru_cache(maxsize=8_192)
+def _term(hash: int, topical: bool, weight: float) -> Term:
+    return Term(hash=hash, topical=topical, weight=weight)
+
+
+def _terms(own: Iterable[QueryWord], around: Iterable[QueryWord]) -> list[Term]:
+    """The distinct terms of a question and of what was said before it, in order."""
+    topical: dict[int, bool] = {}
+    for words in (own, around):
+        for word in words:
+            for term in word.terms:
+                topical[term] = word.topical or topical.get(term, False)
+    own_terms = {term for word in own for term in word.terms} if around else topical
+    return [
+        _term(t, is_topical, 1.0 if t in own_terms else SURROUNDINGS)
+        for t, is_topical in topical.items()
+    ]
 
 
 def _read(
@@ -159,33 +220,43 @@ def _read(
     asked: str,
     context: str,
     when: Period | None,
+    alone: AbstractSet[str] | None = None,
     *,
     profile: bool = False,
 ) -> Question:
-    around = analysis.query_words(context)
-    terms: dict[int, Term] = {}
-    for words, weight in ((own, 1.0), (around, SURROUNDINGS)):
-        for word in words:
-            for term in word.terms:
-                topical = word.topical or (term in terms and terms[term].topical)
-                heavier = max(weight, terms[term].weight) if term in terms else weight
-                terms[term] = Term(hash=term, topical=topical, weight=heavier)
-    names = dict.fromkeys(analysis.term_hash(t) for w in own for t in analysis.author_terms(w.word))
-    by_assistant = not profile and bool(_SAID_BY_ASSISTANT.search(asked))
-    between = not profile and bool(_SAID_BETWEEN.search(asked))
+    """A question as it is searched for.
+
+    context  what was said before it, "" where it stands alone
+    alone    see analysis.words_alone
+    """
+    around = analysis.query_words(context) if context else []
+    terms = _at_most(_terms(own, around), MOST_TERMS)
+    by_assistant = not profile and _found(_SAID_BY_ASSISTANT, _IN_SAID_BY_ASSISTANT, asked, alone)
+    between = not profile and _found(_SAID_BETWEEN, _IN_SAID_BETWEEN, asked, alone)
+    looks_back = _looks_back(asked, alone)
     return Question(
         text=f"{asked}\n{context}" if context else asked,
         words=(*own, *around),
-        terms=_at_most(list(terms.values()), MOST_TERMS),
-        names=_at_most(list(names), MOST_TERMS),
+        terms=terms,
+        names=_at_most(list(dict.fromkeys([a for w in own for a in w.authors])), MOST_TERMS),
         addressed=tuple({t for w in own if w.named and w.topical for t in w.terms}),
-        of_self=not (by_assistant or between) and analysis.mentions_self(own),
+        of_self=not (by_assistant or between) and any(w.of_self for w in own),
         of_assistant=by_assistant,
-        asks_back=by_assistant or between or bool(_LOOKS_BACK.search(asked)),
-        looks_back=bool(_LOOKS_BACK.search(asked)),
+        asks_back=by_assistant or between or looks_back,
+        looks_back=looks_back,
         period=when,
         profile=profile,
+        topical=sum([term.topical for term in terms]),
     )
+
+
+def _looks_back(asked: str, alone: AbstractSet[str] | None) -> bool:
+    if alone is not None:
+        if not _ALONE_LOOK_BACK.isdisjoint(alone):
+            return True
+        if any(word.startswith("former") for word in alone):
+            return True
+    return _found(_LOOKS_BACK, _IN_LOOKS_BACK, asked, alone)
 
 
 def _leans(words: Sequence[QueryWord]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import numpy as np
@@ -131,6 +132,22 @@ def test_small_talk_without_spaces_is_no_topic() -> None:
 def test_names_are_capitals_inside_a_sentence() -> None:
     words = analysis.query_words("Remember what Ann said? Bob (Zed) said no. “Eve”")
     assert [w.word for w in words if w.named] == ["ann", "zed"]
+
+
+def test_where_words_are_known_no_other_letter_stands_for_theirs() -> None:
+    letters = "".join(map(chr, (*range(ord("a"), ord("z") + 1), *map(ord, "íü"))))
+    like = re.compile(f"[{letters}0-9_]", re.IGNORECASE)
+    for found in like.findall("".join(map(chr, range(0x110000)))):
+        if analysis.words_alone(found, []) is not None:
+            assert found.casefold() in letters + "0123456789_"
+
+
+def test_words_are_not_known_alone_beside_other_scripts() -> None:
+    for text in ("買ago", "ago вчера", "ın", "mİ", "5 ٣"):
+        assert analysis.words_alone(text, analysis.query_words(text)) is None
+    text = "Déjà vu — “so” it’s 🏠"
+    known = analysis.words_alone(text, analysis.query_words(text))
+    assert known == frozenset(["déjà", "vu", "so", "it", "s"])
 
 
 def test_odd_characters_do_no_harm() -> None:

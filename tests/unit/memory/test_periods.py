@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from memrouter.memory import analysis, periods
 from memrouter.memory.periods import period
 
 NOW = datetime(2024, 6, 12, 15, 30, tzinfo=UTC)  # a Wednesday
+LATIN = st.characters(max_codepoint=0x24F)
 
 PERIODS: dict[str, tuple[str, tuple[date, date] | None]] = {
     "nothing": ("What is my name?", None),
@@ -92,3 +95,15 @@ def test_anything_is_read_without_an_error(text: str, now: datetime) -> None:
 )
 def test_dates_at_the_edges_of_time(text: str, now: datetime) -> None:
     period(text, now)
+
+
+@pytest.mark.parametrize(("needed", "form"), [f[:2] for f in periods._FORMS], ids=range(12))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_what_is_not_looked_for_is_not_there(
+    needed: frozenset[str], form: re.Pattern[str], data: st.DataObject
+) -> None:
+    """A form is passed over where none of its words is known, and is not found there."""
+    text = analysis.normal(data.draw(st.from_regex(form, alphabet=LATIN))).lower()
+    words = analysis.words_alone(text, analysis.query_words(text))
+    assert words is None or not form.search(text) or not needed.isdisjoint(words)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memrouter.memory import analysis, question
 
 NOW = datetime(2024, 6, 12, 15, 30, tzinfo=UTC)
+LATIN = st.characters(max_codepoint=0x24F)
 
 
 def read(text: str, surroundings: str = "") -> question.Question:
@@ -126,6 +129,31 @@ def test_any_text_can_be_read(text: str, surroundings: str) -> None:
     found = question.read(text, surroundings, NOW)
     assert len(found.terms) == len({t.hash for t in found.terms}) <= question.MOST_TERMS
     assert len(found.rarity([1.0] * len(found.terms))) == len({w.word for w in found.words})
+
+
+FORMS = {
+    "profile": (question._PROFILE, question._IN_PROFILE),
+    "said by the assistant": (question._SAID_BY_ASSISTANT, question._IN_SAID_BY_ASSISTANT),
+    "said between": (question._SAID_BETWEEN, question._IN_SAID_BETWEEN),
+    "looks back": (question._LOOKS_BACK, question._IN_LOOKS_BACK),
+}
+
+
+@pytest.mark.parametrize(("form", "needed"), FORMS.values(), ids=FORMS)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_what_is_not_looked_for_is_not_there(
+    form: re.Pattern[str], needed: Sequence[frozenset[str]], data: st.DataObject
+) -> None:
+    """An expression is passed over where none of its words is known, and is not found there."""
+    text = analysis.normal(data.draw(st.from_regex(form, alphabet=LATIN)))
+    words = analysis.words_alone(text, analysis.query_words(text))
+    if words is None or not form.search(text):
+        return
+    if form is question._LOOKS_BACK:
+        assert question._looks_back(text, words)
+    else:
+        assert not any(words.isdisjoint(one) for one in needed)
 
 
 def test_ten_megabytes_are_read_at_their_ends() -> None:
