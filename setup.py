@@ -1,21 +1,22 @@
 """Compiles the modules of memrouter.native. Without a C compiler, Python does what they do."""
 
+from pathlib import Path
+
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-FOLDER = "src/memrouter/native"
-NAMES = ("text", "turns")
+SOURCES = sorted(Path("src/memrouter/native").glob("*.pyx"))
 
 setup(
     ext_modules=cythonize(
         [
             Extension(
-                f"memrouter.native.{name}",
-                [f"{FOLDER}/{name}.pyx"],
-                extra_compile_args=["-O3"],
+                f"memrouter.native.{source.stem}",
+                [str(source)],
+                extra_compile_args=["-O3", "-fno-trapping-math", "-fno-math-errno"],
                 optional=True,
             )
-            for name in NAMES
+            for source in SOURCES
         ],
         build_dir="build/cython",
         language_level=3,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from memrouter.domain import ROLES
 from memrouter.memory import analysis
+from memrouter.memory.occurrences import Flags, Floats, Occurrences, Places, Rows, Term, among
 from memrouter.memory.question import Question
-from memrouter.memory.ranking import Flags, Floats, Occurrences, Places, Rows, Term
+from memrouter.native import compiled
 from memrouter.ports import Signals
 
 REGULAR = 0.02
@@ -25,6 +27,7 @@ ONE_SIDED = 0.9
 NAME = 0.5
 """How much a name counts as a word where it says whose words are asked for."""
 
+_native: Any = compiled("ranking")
 _USER, _ASSISTANT = ROLES.index("user"), ROLES.index("assistant")
 _SELF = analysis.term_hash(analysis.SPEAKS_OF_SELF)
 
@@ -39,7 +42,7 @@ def asked_for(
 ) -> Floats | None:
     """How much each row is by whom the question asks for, 0 to 1; None if it asks for nobody.
 
-    threads  see ranking.conversations
+    threads  see occurrences.conversations
     there    where the `wanted` terms stand, and maybe others
     found    where the question's own terms occur
     """
@@ -77,6 +80,8 @@ def _signed(signals: Signals, names: Sequence[int], there: Places) -> Flags | No
     """
     least = max(3.0, REGULAR * len(signals.ids))
     signed: Flags | None = None
+    if np.count_nonzero(among(there.hashes, names)) < least:
+        return None
     for name in names:
         rows = there.rows[there.hashes == np.uint32(name)]
         if len(rows) >= least:
@@ -109,9 +114,9 @@ def _addressed(
         rows = found.rows[found.counts[number] > 0]
         if len(rows) < max(5.0, REGULAR * len(signals.ids)):
             continue
-        leaning = _other_side(signals, threads, rows)
-        if leaning is not None:
-            total = leaning if total is None else total + leaning
+        side = _other_side(signals, threads, rows)
+        if side is not None:
+            total = side if total is None else total + side
     return total
 
 
@@ -122,6 +127,23 @@ def _other_side(signals: Signals, threads: Rows, mentions: Rows) -> Floats | Non
         side, group = by_user, np.zeros(len(threads), np.int64)
     else:
         side, group = _odd_turns(signals, threads), threads
+    return leaning(group, side, mentions)
+
+
+def leaning(group: Rows, side: Flags, mentions: Rows) -> Floats | None:
+    """How surely each row is on the other side than the mentions; None if they come from both.
+
+    group  ascending from 0: sides are compared within each
+    """
+    if _native is None:
+        return leaning_by_numpy(group, side, mentions)
+    found = np.empty(len(group), np.float32)
+    one_sided = _native.other_side(group, side.view(np.uint8), mentions, ONE_SIDED, found)
+    return found if one_sided else None
+
+
+def leaning_by_numpy(group: Rows, side: Flags, mentions: Rows) -> Floats | None:
+    """See `leaning`."""
     last = int(group[-1]) + 1
     odd = np.bincount(group[mentions], side[mentions], minlength=last)
     count = np.bincount(group[mentions], minlength=last)
@@ -130,8 +152,8 @@ def _other_side(signals: Signals, threads: Rows, mentions: Rows) -> Floats | Non
     heard = np.maximum(odd, even)[telling].sum()
     if not telling.any() or heard < ONE_SIDED * count[telling].sum():
         return None
-    leaning = ((even - odd) / np.maximum(count, 1))[group] * np.where(side, 1, -1)
-    return np.maximum(leaning, 0).astype(np.float32)
+    found = ((even - odd) / np.maximum(count, 1))[group] * np.where(side, 1, -1)
+    return np.maximum(found, 0).astype(np.float32)
 
 
 def _odd_turns(signals: Signals, threads: Rows) -> Flags:

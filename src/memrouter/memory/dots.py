@@ -22,7 +22,7 @@ def by_numpy(few: Bytes, many: Bytes) -> Products:
     for at in range(0, len(many), _BLOCK):
         block = many[at : at + _BLOCK].astype(np.float32)
         np.matmul(block, across, out=found[at : at + _BLOCK])
-    return found.T
+    return np.ascontiguousarray(found.T)
 
 
 def by_simsimd(few: Bytes, many: Bytes) -> Products:

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-import numpy as np
-
 from memrouter.domain import Budget, Hit, Scope, Vector
-from memrouter.memory import passages, question, ranking, scoring
+from memrouter.memory import occurrences, passages, question, ranking, scoring
 from memrouter.memory.encoders import Encoders
 from memrouter.memory.forgive import attempt
+from memrouter.memory.occurrences import Flags, Rows
 from memrouter.memory.question import Question
-from memrouter.memory.ranking import Flags
 from memrouter.memory.scoring import Ranked, Similar
 from memrouter.ports import Embedder, Signals, VaultStore
 
@@ -162,7 +160,7 @@ class Finder:
         return made.value.plain if made.value else None
 
     async def _hits(
-        self, scope: Scope, signals: Signals, ranked: Ranked, rows: ranking.Rows, budget: Budget
+        self, scope: Scope, signals: Signals, ranked: Ranked, rows: Rows, budget: Budget
     ) -> tuple[Hit, ...]:
         ids = signals.ids[rows].tolist()
         score = dict(zip(signals.ids[ranked.rows].tolist(), ranked.scores.tolist(), strict=True))
@@ -186,6 +184,4 @@ def _excluded(signals: Signals, exclude: frozenset[bytes]) -> Flags | None:
     if not exclude or len(signals.ids) == 0:
         return None
     heads = [int.from_bytes(digest[:8], "little") for digest in exclude]
-    excluded = np.zeros(len(signals.ids), np.bool_)
-    excluded[ranking.among(signals.digests, heads)] = True
-    return excluded
+    return occurrences.among(signals.digests, heads)

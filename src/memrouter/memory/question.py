@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from memrouter.memory import analysis
 from memrouter.memory.analysis import QueryWord
+from memrouter.memory.occurrences import Term
 from memrouter.memory.periods import Period, period
-from memrouter.memory.ranking import Term
 
 T = TypeVar("T")
 

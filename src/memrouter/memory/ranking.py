@@ -3,6 +3,7 @@
 Exact arithmetic over arrays with one row a chunk: no index, no state, no I/O. Rows stand in the
 order of their conversations, so that a row's neighbours are what was said before and after it.
 Every number here has its reason and its measurements in docs/decisions/0100-recall-ranking.md.
+Compiled (native/ranking.pyx) where that could be; what is named `…_by_numpy` does it elsewhere.
 """
 
 from __future__ import annotations
@@ -14,22 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memrouter.domain import Postings
 from memrouter.memory import dots
+from memrouter.memory.occurrences import WINDOW, Flags, Floats, Occurrences, Rows, Term, idf
+from memrouter.native import compiled
 from memrouter.ports import Signals
-
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 K1 = 0.6
 """Saturation of term frequency: a word said twice hardly makes a chat turn more relevant."""
 B = 0.4
 """Length normalisation: chat turns differ in length for other reasons than their topic."""
-WINDOW = (1.0, 0.5, 0.25)
-"""A word said one turn away counts half, two turns away a quarter."""
-BACKGROUND = 100
-"""Chunks assumed outside the vault, so that idf means something while a vault is small."""
 AUTHOR = 0.2
 """What a row gets that was written by whom the question asks for."""
 SESSION = 0.4
@@ -49,12 +43,9 @@ ASKING = 0.1
 LONE, LONE_ASKING = 0.15, 0.05
 """What a single word on topic takes, asking for nobody's words, or adds, asking for someone's:
 small talk rarely has two."""
-GAP_MS = 30 * 60 * 1000
-"""Uploads that name no conversation are one as long as no pause is longer than this."""
-MANY, FEW = 1 << 18, 24
-"""Looking for at most FEW of MANY values, comparing with each is twice as fast as a table."""
-SMALL = 4_096
-"""Among at most so many values, a table of 64 KB only drives other things out of the cache."""
+
+_native: Any = compiled("ranking")
+_WINDOW = np.array(WINDOW, np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,37 +67,6 @@ NO_VECTORS = Weights(static=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
-    """One term of a question."""
-
-    hash: int
-    topical: bool = True
-    """Whether it says what the question is about."""
-    weight: float = 1.0
-    """How much it counts, beside its idf."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """Where some index terms stand: one entry an occurrence, in no order."""
-
-    hashes: npt.NDArray[np.uint32]
-    rows: Rows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occurrences:
-    """Where the terms of a question occur."""
-
-    rows: Rows
-    """Rows with a term in reach of WINDOW, ascending."""
-    counts: Floats
-    """How often each term stands in each of `rows`; shape (terms, rows)."""
-    idf: Floats
-    """Inverse document frequency a term, shape (terms,)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """What the words say, one value a row."""
 
@@ -118,119 +78,6 @@ class Words:
     """How much that is rare and on topic stands in the row's window, >= 0."""
 
 
-def idf(matches: Floats, rows: int) -> Floats:
-    """BM25's inverse document frequency, BACKGROUND rows without the term added."""
-    found: Floats = np.log1p((rows + BACKGROUND - matches + 0.5) / (matches + 0.5))
-    return found.astype(np.float32)
-
-
-def conversations(signals: Signals) -> Rows:
-    """A number a row, ascending: equal in one conversation.
-
-    What was uploaded without one is cut into episodes where a pause is longer than GAP_MS.
-    """
-    if len(signals.ids) == 0:
-        return np.zeros(0, np.int64)
-    new = np.zeros(len(signals.ids), np.bool_)
-    paused = (signals.groups[1:] == 0) & (np.diff(signals.created) > GAP_MS)
-    np.logical_or(signals.groups[1:] != signals.groups[:-1], paused, out=new[1:])
-    return np.cumsum(new)
-
-
-def among(values: npt.NDArray[np.unsignedinteger[Any]], wanted: Sequence[int]) -> Rows:
-    """Places of the values that are among `wanted`, ascending.
-
-    20 µs for the terms of 1,000 chunks, 2 ms for those of 100,000.
-    """
-    if len(values) == 0 or not wanted:
-        return np.zeros(0, np.int64)
-    exact = np.array(wanted, values.dtype)
-    if len(values) > MANY and len(exact) <= FEW:
-        found = values == exact[0]
-        for value in exact[1:]:
-            found |= values == value
-        return np.flatnonzero(found)
-    exact.sort()
-    if len(values) <= SMALL:
-        return np.flatnonzero(_in(exact, values))
-    table = np.zeros(1 << 16, np.bool_)
-    table[exact & np.array(0xFFFF, values.dtype)] = True
-    low = values.view(np.uint16)[:: values.dtype.itemsize // 2]  # little-endian: the low half
-    places = np.flatnonzero(table.take(low))
-    return places[_in(exact, values[places])]
-
-
-def _in(
-    ascending: npt.NDArray[np.unsignedinteger[Any]], values: npt.NDArray[np.unsignedinteger[Any]]
-) -> Flags:
-    """Which values are among some that are sorted; a third of what np.isin takes for few."""
-    at = np.searchsorted(ascending, values)
-    at[at == len(ascending)] = 0
-    inside: Flags = ascending[at] == values
-    return inside
-
-
-def places(signals: Signals, wanted: Sequence[int]) -> Places:
-    """Find index terms by their hashes."""
-    if signals.postings is not None:
-        return _listed(signals, signals.postings, wanted)
-    at = among(signals.terms, wanted)
-    return Places(
-        hashes=signals.terms[at], rows=np.searchsorted(signals.starts, at, side="right") - 1
-    )
-
-
-def _listed(signals: Signals, lists: Postings, wanted: Sequence[int]) -> Places:
-    """The same by the lists of a large vault, and by looking at the terms that came later."""
-    hashes, rows = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
-    for hash in dict.fromkeys(wanted):
-        at = int(np.searchsorted(lists.hashes, np.uint32(hash)))
-        if at < len(lists.hashes) and lists.hashes[at] == hash:
-            chunks = lists.chunks[lists.starts[at] : lists.starts[at + 1]]
-            rows.append(lists.rows[chunks].astype(np.int64))
-            hashes.append(np.full(len(chunks), hash, np.uint32))
-    lengths = np.diff(signals.starts)[lists.rest]
-    ends = np.cumsum(lengths)
-    source = np.arange(lengths.sum()) + np.repeat(
-        signals.starts[lists.rest] - ends + lengths, lengths
-    )
-    later = signals.terms[source]
-    at_later = among(later, wanted)
-    hashes.append(later[at_later])
-    rows.append(lists.rest[np.searchsorted(ends, at_later, side="right")])
-    return Places(hashes=np.concatenate(hashes), rows=np.concatenate(rows))
-
-
-def occurrences(
-    signals: Signals, threads: Rows, terms: Sequence[Term], there: Places
-) -> Occurrences:
-    """Count distinct terms in the rows near which they stand.
-
-    threads  `conversations(signals)`
-    there    where these terms stand, and maybe others
-    """
-    count = len(signals.ids)
-    hashes = np.array([term.hash for term in terms], np.uint32)
-    order = np.argsort(hashes)
-    nearest = np.minimum(np.searchsorted(hashes[order], there.hashes), max(len(terms) - 1, 0))
-    which = order[nearest] if len(terms) else np.zeros(0, np.int64)
-    own = np.flatnonzero(hashes[which] == there.hashes) if len(terms) else which
-    which, held = which[own], there.rows[own]
-    reached = np.zeros(count + 2 * len(WINDOW), np.bool_)  # wide enough for the first and last row
-    for step in range(1, 2 * len(WINDOW)):
-        reached[held + step] = True
-    reached = reached[len(WINDOW) : count + len(WINDOW)]
-    rows = np.flatnonzero(reached)
-    column = np.cumsum(reached) - 1
-    flat = np.bincount(which * len(rows) + column[held], minlength=len(terms) * len(rows))
-    counts = flat.reshape(len(terms), len(rows)).astype(np.float32)
-    return Occurrences(
-        rows=rows,
-        counts=counts,
-        idf=idf(np.count_nonzero(counts, axis=1).astype(np.float32), count),
-    )
-
-
 def score_words(
     signals: Signals, threads: Rows, terms: Sequence[Term], found: Occurrences
 ) -> Words:
@@ -239,19 +86,42 @@ def score_words(
     threads  `conversations(signals)`
     terms    those of `found`; one that occurs nowhere still counts in the denominators
     """
-    count = len(signals.ids)
     weights = np.array([term.weight for term in terms], np.float32) * found.idf
-    total = max(float(weights.sum()), 1e-9)
-    topical = np.array([term.topical for term in terms], np.bool_)
+    highest = idf(np.zeros(1, np.float32), len(signals.ids))
+    rare = weights * np.array([term.topical for term in terms], np.float32) / highest
+    scored = _words_by_numpy if _native is None else _words
+    return scored(signals, threads, found, weights, rare)
+
+
+def _words(
+    signals: Signals, threads: Rows, found: Occurrences, weights: Floats, rare: Floats
+) -> Words:
+    """See `_words_by_numpy`."""
+    score, coverage, specificity = np.zeros((3, len(signals.ids)), np.float32)
+    given = found.counts, found.rows, threads, signals.starts, _WINDOW, weights, rare
+    _native.score_words(*given, K1, B, _total(weights), score, coverage, specificity)
+    return Words(score=score, coverage=coverage, specificity=specificity)
+
+
+def _words_by_numpy(
+    signals: Signals, threads: Rows, found: Occurrences, weights: Floats, rare: Floats
+) -> Words:
+    """
+    weights  how much each term counts
+    rare     the same of those on topic, by the highest idf there is
+    """
+    total = _total(weights)
     soft = _soft_counts(found, threads)
     damping = K1 * (1 - B + B * _relative_lengths(signals, threads, found.rows))
-    score, coverage, specificity = (np.zeros(count, np.float32) for _ in range(3))
+    score, coverage, specificity = np.zeros((3, len(signals.ids)), np.float32)
     score[found.rows] = weights @ (soft / (soft + damping)) * ((K1 + 1) / total)
     coverage[found.rows] = weights @ (found.counts > 0) / total
-    highest = idf(np.zeros(1, np.float32), count)
-    rare = np.where(topical, weights, 0) / highest
     specificity[found.rows] = rare @ np.minimum(soft, 1)
     return Words(score=score, coverage=coverage, specificity=specificity)
+
+
+def _total(weights: Floats) -> float:
+    return max(float(weights.sum()), 1e-9)
 
 
 def cosines(signals: Signals, vectors: npt.NDArray[np.float32]) -> Floats:
@@ -274,14 +144,24 @@ def compared(rows: npt.NDArray[np.int8], vectors: npt.NDArray[np.float32]) -> Fl
     return found
 
 
-def centred(similar: Floats, embedded: Flags) -> Floats:
-    """Cosines above the vault's mean, 1 for a perfect match: comparable between embedders."""
-    known = similar if embedded.all() else similar[embedded]
-    if len(known) == 0:
-        return np.zeros_like(similar)
-    mean = float(known.mean())
-    above: Floats = (similar - np.float32(mean)) / np.float32(max(1 - mean, 1e-6))
-    return above * embedded
+def centred(similar: Floats, embedded: Flags, instead: Floats) -> Floats:
+    """Cosines above the vault's mean, 1 for a perfect match: comparable between embedders.
+
+    instead  what rows get that are not embedded
+    """
+    if _native is None:
+        return centred_by_numpy(similar, embedded, instead)
+    scores = np.empty_like(similar)
+    _native.centred(similar, embedded.view(np.uint8), instead, scores)
+    return scores
+
+
+def centred_by_numpy(similar: Floats, embedded: Flags, instead: Floats) -> Floats:
+    """See `centred`."""
+    known = similar[embedded]
+    mean = float(known.mean()) if len(known) else 0.0
+    above = (similar - np.float32(mean)) / np.float32(max(1 - mean, 1e-6))
+    return np.where(embedded, above, instead).astype(np.float32)
 
 
 def fuse(
@@ -308,6 +188,15 @@ def fuse(
 
 def lift(scores: Floats, threads: Rows) -> Floats:
     """Add a share of the best score in its conversation to each row."""
+    if _native is None:
+        return lift_by_numpy(scores, threads)
+    lifted = np.empty_like(scores)
+    _native.lift(scores, threads, SESSION, lifted)
+    return lifted
+
+
+def lift_by_numpy(scores: Floats, threads: Rows) -> Floats:
+    """See `lift`."""
     if len(scores) == 0:
         return scores
     first = np.flatnonzero(np.diff(threads, prepend=-1))
@@ -316,11 +205,20 @@ def lift(scores: Floats, threads: Rows) -> Floats:
     return lifted
 
 
-def best(scores: Floats, count: int) -> Rows:
-    """Rows of the highest scores, best first; ties keep the rows' order."""
-    count = min(count, len(scores))
+def best(scores: Floats, count: int, admissible: Flags) -> Rows:
+    """Admissible rows of the highest scores, best first; ties keep the rows' order."""
+    if _native is None:
+        return best_by_numpy(scores, count, admissible)
+    rows = np.empty(max(0, min(count, len(scores))), np.int64)
+    return rows[: _native.best(scores, admissible.view(np.uint8), rows)]
+
+
+def best_by_numpy(scores: Floats, count: int, admissible: Flags) -> Rows:
+    """See `best`."""
+    count = min(count, int(np.count_nonzero(admissible)))
     if count <= 0:
         return np.zeros(0, np.int64)
+    scores = np.where(admissible, scores, -np.inf)
     least = np.partition(scores, -count)[-count]
     above, equal = np.flatnonzero(scores > least), np.flatnonzero(scores == least)
     rows = np.concatenate((above, equal[: count - len(above)]))
@@ -388,15 +286,24 @@ def relevance(
     asking      whether it asks for someone's words
     admissible  rows that may be found
     """
-    if topical == 0 or not admissible.any():
+    nearest = highest(plain, admissible)
+    if topical == 0 or nearest is None:
         return 0.0
-    share = float(words.specificity[admissible].max()) / min(max(topical, LEAST), MOST)
-    sure = float(plain[admissible].max()) + SHARE * min(1.0, share)
+    share = (highest(words.specificity, admissible) or 0.0) / min(max(topical, LEAST), MOST)
+    sure = nearest + SHARE * min(1.0, share)
     if topical == 1:
         sure += LONE_ASKING if asking else -LONE
     elif asking:
         sure += ASKING
     return max(0.0, sure)
+
+
+def highest(values: Floats, admissible: Flags) -> float | None:
+    """The highest admissible value; None where there is none."""
+    if _native is not None:
+        found: float | None = _native.highest(values, admissible.view(np.uint8))
+        return found
+    return float(values[admissible].max()) if admissible.any() else None
 
 
 def _soft_counts(found: Occurrences, threads: Rows) -> Floats:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from memrouter.domain import Vector
-from memrouter.memory import authors, ranking
+from memrouter.memory import authors, occurrences, ranking
+from memrouter.memory.occurrences import Flags, Floats, Occurrences, Places, Rows
 from memrouter.memory.question import Question
-from memrouter.memory.ranking import Flags, Floats, Occurrences, Places, Rows, Weights
+from memrouter.memory.ranking import Weights
 from memrouter.ports import Asked, Signals
 
 FLOOR = 0.43
@@ -30,7 +31,7 @@ class Looked:
     """Where the words of a question stand in a vault."""
 
     threads: Rows
-    """See ranking.conversations."""
+    """See occurrences.conversations."""
     there: Places
     """Of the question's terms, and of those that tell who wrote a row."""
     found: Occurrences
@@ -64,10 +65,10 @@ class Ranked:
 
 def look_up(signals: Signals, question: Question) -> Looked:
     """Find the words of a question."""
-    threads = ranking.conversations(signals)
+    threads = occurrences.conversations(signals)
     hashes = (*(term.hash for term in question.terms), *authors.wanted(question))
-    there = ranking.places(signals, hashes)
-    found = ranking.occurrences(signals, threads, question.terms, there)
+    there = occurrences.places(signals, hashes)
+    found = occurrences.occurrences(signals, question.terms, there)
     return Looked(threads=threads, there=there, found=found)
 
 
@@ -133,8 +134,7 @@ def rank(
         else:
             scores += np.float32(PERIOD) * inside
     lifted = ranking.lift(scores, threads)
-    rows = ranking.best(np.where(admissible, lifted, -np.inf), count)
-    rows = rows[: int(np.count_nonzero(admissible))]
+    rows = ranking.best(lifted, count, admissible)
     if question.wants_newest:
         direct = ranking.DIRECT_OWN if question.of_self else ranking.DIRECT
         rows = ranking.newest_first(signals, threads, rows, lifted, words.coverage, direct=direct)
@@ -162,7 +162,7 @@ def _relevance(
     plain = likeness.plain
     if plain is None and likeness.encoder is not None:
         # Encoders differ in how alike unrelated texts are: centring makes one floor fit them all.
-        plain = ranking.centred(likeness.encoder, embedded)
+        plain = ranking.centred(likeness.encoder, embedded, np.zeros_like(likeness.encoder))
     # A row that waits for its vector is judged by its words.
     near = words.coverage if plain is None else np.where(embedded, plain, words.coverage)
     return ranking.relevance(
@@ -189,10 +189,7 @@ def _freshness(signals: Signals) -> Floats:
 
 def _standing_in(near: Floats | None, there: Flags, instead: Floats) -> Floats | None:
     """Cosines, centred; rows that wait for their vector get another score in its place."""
-    if near is None:
-        return None
-    found = ranking.centred(near, there)
-    return found if there.all() else np.where(there, found, instead).astype(np.float32)
+    return None if near is None else ranking.centred(near, there, instead)
 
 
 def _weights(likeness: Similar) -> Weights:

@@ -12,6 +12,8 @@ from memrouter.domain import ROLES, Role
 from memrouter.memory import analysis, authors, question, scoring
 from memrouter.ports import Signals
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 START = datetime(2024, 3, 1, 9, 0, tzinfo=UTC)
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 

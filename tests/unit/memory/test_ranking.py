@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memrouter.domain import ROLES
-from memrouter.memory import analysis, ranking
-from memrouter.memory.ranking import Occurrences, Rows, Term, Words
+from memrouter.memory import analysis, occurrences, ranking
+from memrouter.memory.occurrences import Occurrences, Rows, Term
+from memrouter.memory.ranking import Words
 from memrouter.ports import Signals
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 START = datetime(2024, 3, 1, 9, 0, tzinfo=UTC)
 DIMENSION = 4
@@ -62,67 +65,29 @@ def asked(text: str) -> list[Term]:
 
 def found(rows: Signals, terms: Sequence[Term]) -> tuple[Rows, Occurrences]:
     """Where a question's terms stand."""
-    threads = ranking.conversations(rows)
-    there = ranking.places(rows, [term.hash for term in terms])
-    return threads, ranking.occurrences(rows, threads, terms, there)
+    there = occurrences.places(rows, [term.hash for term in terms])
+    return occurrences.conversations(rows), occurrences.occurrences(rows, terms, there)
 
 
 def scored(rows: Signals, text: str) -> Words:
     """The words of a question against all rows."""
     terms = asked(text)
-    threads, occurrences = found(rows, terms)
-    return ranking.score_words(rows, threads, terms, occurrences)
+    threads, there = found(rows, terms)
+    return ranking.score_words(rows, threads, terms, there)
 
 
-# --- conversations and places ---
-
-
-def test_named_conversations_are_as_they_are() -> None:
-    rows = signals(["a"] * 4, groups=[1, 1, 2, 2], minutes=[0, 9_999, 10_000, 10_001])
-    assert ranking.conversations(rows).tolist() == [0, 0, 1, 1]
-
-
-def test_unnamed_turns_are_cut_at_long_pauses() -> None:
-    rows = signals(["a"] * 4, groups=[0] * 4, minutes=[0, 30, 61, 62])
-    assert ranking.conversations(rows).tolist() == [0, 0, 1, 1]
+# --- words ---
 
 
 def test_an_empty_vault_has_nothing() -> None:
     rows = signals([])
     words = scored(rows, "Lisbon")
-    assert ranking.conversations(rows).tolist() == []
+    assert occurrences.conversations(rows).tolist() == []
     assert words.score.tolist() == []
-    assert ranking.best(words.score, 5).tolist() == []
-    assert ranking.lift(words.score, ranking.conversations(rows)).tolist() == []
+    assert ranking.best(words.score, 5, np.zeros(0, np.bool_)).tolist() == []
+    assert ranking.lift(words.score, occurrences.conversations(rows)).tolist() == []
     assert ranking.worthwhile(words.score).tolist() == []
     assert ranking.cosines(rows, np.ones((2, DIMENSION), np.float32)).shape == (2, 0)
-
-
-@given(
-    st.lists(st.integers(0, 2**32 - 1), max_size=60),
-    st.lists(st.integers(0, 2**32 - 1), max_size=20),
-)
-def test_among_finds_what_is_there(values: list[int], wanted: list[int]) -> None:
-    near = [v ^ 0x10000 for v in values[:3]]  # the same low half
-    places = ranking.among(np.array(values, np.uint32), wanted + values[:2] + near)
-    expected = {*wanted, *values[:2], *near}
-    assert places.tolist() == [n for n, v in enumerate(values) if v in expected]
-
-
-@pytest.mark.parametrize("count", [1, ranking.FEW, ranking.FEW + 1])
-def test_among_many_finds_the_same(count: int) -> None:
-    values = np.random.default_rng(1).integers(0, 2**32, ranking.MANY + 1).astype(np.uint32)
-    wanted = values[:count].tolist()
-    expected = np.flatnonzero(np.isin(values, wanted))
-    assert ranking.among(values, wanted).tolist() == expected.tolist()
-
-
-def test_among_looks_at_all_of_64_bits() -> None:
-    values = np.array([1, 1 << 40, (1 << 40) + 1], np.uint64)
-    assert ranking.among(values, [1 << 40]).tolist() == [1]
-
-
-# --- words ---
 
 
 def test_a_word_counts_less_the_further_away_it_is_said() -> None:
@@ -154,7 +119,7 @@ def test_words_that_nobody_said_count_in_the_denominator() -> None:
 
 def log1p(matches: int, rows: int) -> float:
     """BM25's idf with the background."""
-    return log(1 + (rows + ranking.BACKGROUND - matches + 0.5) / (matches + 0.5))
+    return log(1 + (rows + occurrences.BACKGROUND - matches + 0.5) / (matches + 0.5))
 
 
 def test_bm25_by_hand() -> None:
@@ -167,8 +132,8 @@ def test_bm25_by_hand() -> None:
 def test_only_topical_words_are_specific() -> None:
     rows = signals(["Lisbon hello"])
     terms = [Term(hash=t.hash, topical=False) for t in asked("Lisbon")]
-    threads, occurrences = found(rows, terms)
-    assert ranking.score_words(rows, threads, terms, occurrences).specificity.max() == 0
+    threads, there = found(rows, terms)
+    assert ranking.score_words(rows, threads, terms, there).specificity.max() == 0
     assert scored(rows, "Lisbon").specificity.max() > 0
 
 
@@ -198,7 +163,7 @@ def test_scores_are_what_a_plain_loop_finds(texts: list[str], groups: list[int],
         near = [
             sum(
                 share * counts[m][t]
-                for d, share in enumerate(ranking.WINDOW)
+                for d, share in enumerate(occurrences.WINDOW)
                 for m in {n - d, n + d}
                 if 0 <= m < len(texts) and groups[m] == groups[n]
             )
@@ -231,9 +196,10 @@ def test_vectors_of_another_dimension_say_nothing() -> None:
 def test_centred_cosines_compare() -> None:
     similar = np.array([0.5, 0.6, 1.0, 0.0], np.float32)
     embedded = np.array([True, True, True, False])
-    above = ranking.centred(similar, embedded)
-    assert above.tolist() == pytest.approx([-2 / 3, -1 / 3, 1, 0], abs=1e-5)
-    assert ranking.centred(similar, np.zeros(4, np.bool_)).tolist() == [0, 0, 0, 0]
+    instead = np.full(4, 0.25, np.float32)
+    above = ranking.centred(similar, embedded, instead)
+    assert above.tolist() == pytest.approx([-2 / 3, -1 / 3, 1, 0.25], abs=1e-5)
+    assert ranking.centred(similar, np.zeros(4, np.bool_), instead).tolist() == [0.25] * 4
 
 
 # --- order ---
@@ -244,10 +210,17 @@ def test_a_conversation_lifts_its_rows() -> None:
     assert lifted.tolist() == pytest.approx([1 + ranking.SESSION, ranking.SESSION, 0])
 
 
-@given(st.lists(st.integers(0, 5).map(float), max_size=30), st.integers(0, 40))
-def test_best_are_the_highest_and_ties_keep_their_order(scores: list[float], count: int) -> None:
-    rows = ranking.best(np.array(scores, np.float32), count).tolist()
-    assert rows == sorted(range(len(scores)), key=lambda n: (-scores[n], n))[:count]
+@given(
+    st.lists(st.tuples(st.integers(0, 5).map(float), st.booleans()), max_size=30),
+    st.integers(0, 40),
+)
+def test_best_are_the_highest_and_ties_keep_their_order(
+    given: list[tuple[float, bool]], count: int
+) -> None:
+    scores, admissible = [score for score, _ in given], [may for _, may in given]
+    rows = ranking.best(np.array(scores, np.float32), count, np.array(admissible, np.bool_))
+    may = [n for n in range(len(scores)) if admissible[n]]
+    assert rows.tolist() == sorted(may, key=lambda n: (-scores[n], n))[:count]
 
 
 def test_what_is_far_below_the_best_is_not_worth_its_tokens() -> None:
@@ -277,7 +250,7 @@ def test_a_later_statement(other: dict[str, list[int]], order: list[int]) -> Non
     )
     ranked = ranking.newest_first(
         rows,
-        ranking.conversations(rows),
+        occurrences.conversations(rows),
         np.array([0, 1]),
         np.array(other.get("scores", [1, 0.9]), np.float32),
         np.array(other.get("coverage", [1, 1]), np.float32),
@@ -290,12 +263,12 @@ def test_the_newest_of_three_comes_first_and_nothing_is_lost() -> None:
     rows = signals(["a"] * 4, groups=[1, 2, 3, 4], vectors=[[1, 0, 0, 0]] * 4)
     ones = np.ones(4, np.float32)
     ranked = ranking.newest_first(
-        rows, ranking.conversations(rows), np.array([3, 1, 0, 2]), ones, ones, direct=0.5
+        rows, occurrences.conversations(rows), np.array([3, 1, 0, 2]), ones, ones, direct=0.5
     )
     assert ranked[0] == 3
     assert sorted(ranked.tolist()) == [0, 1, 2, 3]
     backwards = ranking.newest_first(
-        rows, ranking.conversations(rows), np.array([0, 1, 2, 3]), ones, ones, direct=0.5
+        rows, occurrences.conversations(rows), np.array([0, 1, 2, 3]), ones, ones, direct=0.5
     )
     assert backwards.tolist() == [3, 2, 1, 0]
 

@@ -17,6 +17,8 @@ from memrouter.memory.scoring import Ranked, Similar
 from memrouter.ports import Signals
 from memrouter.testing.store import MemoryVaultStore
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 START = datetime(2024, 3, 1, 9, 0, tzinfo=UTC)
 NOW = datetime(2024, 6, 12, 12, 0, tzinfo=UTC)
 VAULT = VaultId("v")

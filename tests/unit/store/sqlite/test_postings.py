@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memrouter.memory import ranking
+from memrouter.memory.occurrences import places
 from memrouter.ports import Signals
 from memrouter.store.sqlite import postings
 from memrouter.store.sqlite.signals import Held, Makers, build
@@ -28,7 +28,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def occurrences(signals: Signals, wanted: list[int]) -> Counter[tuple[int, int]]:
-    there = ranking.places(signals, wanted)
+    there = places(signals, wanted)
     return Counter(zip(there.hashes.tolist(), there.rows.tolist(), strict=True))
 
 
