@@ -249,3 +249,12 @@ def test_a_file_with_a_key_cannot_be_read_without(path: Path) -> None:
     for wrong in (None, b"x" * 32):
         with pytest.raises(VaultCorrupted):
             Database(path, ONE, key=wrong)
+
+
+@pytest.mark.parametrize(("key", "through"), [(None, "unix"), (bytes(32), "multipleciphers-unix")])
+def test_a_plain_file_is_not_looked_for_among_all_open_ones(
+    path: Path, key: bytes | None, through: str
+) -> None:
+    database = Database(path, ONE, key=key)
+    assert database._db.open_vfs == through
+    database.close()
