@@ -16,13 +16,14 @@ import zlib
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
 import Stemmer
 
 from memrouter.memory import vocabulary
+from memrouter.native import compiled
 
 VERSION = 2
 """Another number for every change of a rule below: stored terms must then be made anew."""
@@ -54,15 +55,18 @@ _NO_AUTHOR = frozenset(
 
 _SELF_SIGNS = re.compile("[我俺僕私]|わたし|ぼく|うちの|제가|저는|나는|내가|우리")
 _ASKS = "do can did may should could would must shall".split()
-_SAYS = "".join(rf"(?<!\b{verb} )" for verb in _ASKS) + r"\b(?:i|we)\b"
+_SAYS = r"\b(?=(?:i|we)\b)" + "".join(rf"(?<!\b{verb} )" for verb in _ASKS) + "(?:i|we)"
 _SAYS_I = re.compile(_SAYS, re.IGNORECASE)
 _STATES = re.compile(
     rf"{_SAYS}|\b(?:{'|'.join(sorted(vocabulary.OWN))})\b",
     re.IGNORECASE,
 )
+_ODD_CASE = re.compile("[\u0130\u0131\u017f\u1c80-\u1c88\u212a]")
+"""Letters that are like others for an expression that ignores case, and whose lower case is not."""
 _RUN = re.compile(r"\w+")
 SPEAKS_OF_SELF = "\0self"
 """The term of texts in which the author says something of themselves."""
+_SELF_HASH = zlib.crc32(SPEAKS_OF_SELF.encode()).to_bytes(4, "little")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,34 +93,70 @@ def index_terms(text: str, created: datetime) -> bytes:
     Those of its words, of its day in words, of its author where the text begins with a name, and
     SPEAKS_OF_SELF where it does.
     """
-    author = author_of(text)
-    found = [*terms(text), *_day_terms(day(created))]
-    if author:
-        found += author_terms(author)
-    if _speaks_of_self(text):
-        found.append(SPEAKS_OF_SELF)
-    return hashed(found)
+    whole = normal(text)
+    if _native is None:
+        found, speaks = hashed(_terms_of(whole)), _speaks_of_self(text)
+    else:
+        found, said = _native.index(whole, _known, _learned)
+        speaks = bool(said) if said >= 0 and whole == text else _speaks_of_self(text)
+    parts = [found, _day_hashes(created.astimezone(UTC).date())]
+    if author := author_of(text):
+        parts.append(_author_hashes(author))
+    if speaks:
+        parts.append(_SELF_HASH)
+    return b"".join(parts)
 
 
-@lru_cache(maxsize=4_096)
-def _day_terms(day: str) -> tuple[str, ...]:
-    return tuple(terms(day))
+_OWN, _SPEAKER, _ASKING, _ODD = 1, 2, 4, 8
+_known: dict[str, bytes] = {}
+_MOST_KNOWN = 32_768
+"""Words that are kept with their terms, some 150 bytes each: more than a language's common ones."""
+
+
+def _learned(written: str) -> bytes:
+    """A byte of marks and the hashed terms of a word, which is kept if it may come again."""
+    word = written.lower()
+    marks = (
+        _OWN * (word in vocabulary.OWN)
+        | _SPEAKER * (word in {"i", "we"})
+        | _ASKING * (word in _ASKS)
+        | _ODD * (_ODD_CASE.search(written) is not None)
+    )
+    learned = bytes((marks,)) + hashed(_terms_of(written))
+    if len(written) <= _LONGEST_WORD:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[written] = learned
+    return learned
+
+
+@lru_cache(maxsize=1_024)
+def _day_hashes(created: date) -> bytes:
+    return hashed(terms(f"{created:%-d %B %Y}"))
+
+
+@lru_cache(maxsize=1_024)
+def _author_hashes(name: str) -> bytes:
+    return hashed(author_terms(name))
 
 
 def _speaks_of_self(text: str) -> bool:
-    if not text.isascii():
+    plain = text.isascii()
+    if not plain and _ODD_CASE.search(text):
         return bool(_STATES.search(text) or _SELF_SIGNS.search(text))
     # The same in a fraction of the time: the expression tries each of its words at each letter.
     words = set(_RUN.findall(text.lower()))
     if not words.isdisjoint(vocabulary.OWN):
         return True
-    return not words.isdisjoint(("i", "we")) and _SAYS_I.search(text) is not None
+    if not words.isdisjoint(("i", "we")) and _SAYS_I.search(text):
+        return True
+    return not plain and _SELF_SIGNS.search(text) is not None
 
 
 def author_of(text: str) -> str | None:
     """The name in front of a text, as in "Ann: …" or "Ann Lee (8 May 2023): …"; None without."""
-    match = _AUTHOR.match(normal(text[:_LONGEST_NAME]))
-    if match is None:
+    head = normal(text[:_LONGEST_NAME])
+    if ":" not in head or (match := _AUTHOR.match(head)) is None:
         return None
     name = match[1]
     return None if name[0].islower() or name.casefold() in _NO_AUTHOR else name
@@ -134,8 +174,12 @@ def author_terms(name: str) -> list[str]:
 
 def terms(text: str) -> list[str]:
     """The index terms of a text in order, as often as they occur; no function words."""
+    return _terms_of(normal(text))
+
+
+def _terms_of(whole: str) -> list[str]:
     found: list[str] = []
-    for match in _WORD.finditer(normal(text)):
+    for match in _WORD.finditer(whole):
         word = match[0].casefold()
         if _PAIRED_RUN.match(word):
             found.extend(word)
@@ -148,6 +192,10 @@ def terms(text: str) -> list[str]:
 def query_words(text: str) -> list[QueryWord]:
     """The words of a query, in order."""
     whole = normal(text)
+    if _native is not None:
+        made: Any = _made_query_word
+        words: list[QueryWord] = _native.query_words(whole, made, made.__wrapped__, _LONGEST_WORD)
+        return words
     return [
         _query_word(
             match[0],
@@ -254,3 +302,6 @@ def _made_query_word(written: str, inside: bool, negated: bool) -> QueryWord:
     return QueryWord(
         word=word, terms=terms, authors=authors, topical=topical, named=named, of_self=of_self
     )
+
+
+_native: Any = compiled("text")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memrouter.memory import analysis
+from memrouter.memory import analysis, vocabulary
 
 DAY = datetime(2023, 5, 8, 13, 56, tzinfo=UTC)
 
@@ -157,7 +157,23 @@ def test_odd_characters_do_no_harm() -> None:
 
 
 WORDS = st.sampled_from(
-    ["I", "we", "my", "Do", "could", "can", "mine", "ours", "eu", "x", "It", "i_", "m", "We're"]
+    [
+        "I",
+        "we",
+        "my",
+        "Do",
+        "could",
+        "can",
+        "mine",
+        "ours",
+        "eu",
+        "x",
+        "It",
+        "i_",
+        "m",
+        "We're",
+        "я",
+    ]
 )
 BETWEEN = st.sampled_from([" ", "  ", "\n", "'", "_", ". ", "-"])
 
@@ -166,11 +182,18 @@ BETWEEN = st.sampled_from([" ", "  ", "\n", "'", "_", ". ", "-"])
 def test_who_speaks_of_themselves_does_not_depend_on_other_letters(
     parts: list[tuple[str, str]],
 ) -> None:
-    """Plain ASCII is looked at another way, which must come to the same."""
+    """Its words are looked at where that comes to the same as the expressions."""
     text = "".join(word + between for word, between in parts)
     own = analysis.term_hash(analysis.SPEAKS_OF_SELF)
 
-    def speaks(text: str) -> bool:
-        return own in np.frombuffer(analysis.index_terms(text, DAY), np.uint32)
+    for end in ".", "\u00e9", "\u00bd", "\u0131":
+        said = f"{text} {end}"
+        found = own in np.frombuffer(analysis.index_terms(said, DAY), np.uint32)
+        assert found == bool(analysis._STATES.search(said) or analysis._SELF_SIGNS.search(said))
 
-    assert speaks(f"{text} .") == speaks(f"{text} \u00e9")
+
+def test_of_odd_letters_alone_an_expression_knows_another_case() -> None:
+    letters = "".join(sorted(set("".join(vocabulary.OWN | {"i", "we"}))))
+    like = re.compile(f"[{letters}]", re.IGNORECASE)
+    for found in like.findall("".join(map(chr, range(0x110000)))):
+        assert found.lower() in letters or analysis._ODD_CASE.match(found)
