@@ -10,7 +10,7 @@ from time import perf_counter
 
 from rich.console import Console
 
-from memrouter import custody, demo, start
+from memrouter import custody, demo, native, start
 from memrouter.app import Parts, build
 from memrouter.config import Config
 from memrouter.domain import Target
@@ -38,7 +38,7 @@ async def examine(config: Config, console: Console) -> bool:
     parts = build(config, folder)
     well = True
     try:
-        for check in (_store, _embedder, _providers, _traffic):
+        for check in (_store, _compiled, _embedder, _providers, _traffic):
             for line in await _guarded(check, parts):
                 well = well and line.ok is not False
                 _print(console, line)
@@ -91,6 +91,15 @@ def _encryption(plain: int, encrypted: int, wanted: bool) -> Line:
         todo = "New vaults are plain: set MEMROUTER_ENCRYPT_VAULTS=true, or decrypt the others"
         return Line(ok=None, what="encryption", found=found, todo=todo)
     return Line(ok=True, what="encryption", found=found if wanted else "off")
+
+
+async def _compiled(_parts: Parts) -> list[Line]:
+    missing = [name for name in native.MODULES if native.compiled(name) is None]
+    if not missing:
+        return [Line(ok=True, what="compiled", found="all there is to compile")]
+    found = f"not {', '.join(missing)}: Python does the same in about twice the time"
+    todo = "Install a C compiler and Python's headers, then install memrouter again"
+    return [Line(ok=None, what="compiled", found=found, todo=todo)]
 
 
 async def _embedder(parts: Parts) -> list[Line]:

@@ -27,7 +27,7 @@ def by_numpy(few: Bytes, many: Bytes) -> Products:
 
 def by_simsimd(few: Bytes, many: Bytes) -> Products:
     """See `products`; about five times as fast."""
-    return np.asarray(_simsimd.cdist(few, many, "dot")).astype(np.float32)
+    return np.asarray(_simsimd.cdist(few, many, "dot", out_dtype="f32"))
 
 
 def products(few: Bytes, many: Bytes) -> Products:

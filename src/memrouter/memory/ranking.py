@@ -140,7 +140,8 @@ def compared(rows: npt.NDArray[np.int8], vectors: npt.NDArray[np.float32]) -> Fl
     # Small integers on both sides are exact to 0.003.
     scale = 127 / np.maximum(np.abs(vectors).max(axis=1, keepdims=True), 1e-9)
     rounded = np.rint(vectors * scale).astype(np.int8)
-    found: Floats = dots.products(rounded, rows) / (127 * scale)
+    found = dots.products(rounded, rows)
+    found /= 127 * scale
     return found
 
 

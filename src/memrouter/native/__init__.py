@@ -11,6 +11,9 @@ from importlib.util import find_spec
 from typing import Any
 
 
+MODULES = ("ranking", "text", "turns")
+
+
 def compiled(name: str) -> Any:
     """A module of this package, or None where it was not compiled."""
     whole = f"{__name__}.{name}"
