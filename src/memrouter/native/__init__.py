@@ -10,7 +10,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-
 MODULES = ("ranking", "text", "turns")
 
 
