@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from memrouter.domain import Vector, Vectors
+from memrouter.native import compiled
 
 # Words as whoever asks splits them: runs of a script without spaces, and runs of all else.
 _PAIRED = (
@@ -32,23 +33,78 @@ _Words = tuple[tuple[str, int], ...]
 """The words of a piece, lower-case, and the place of the sum of each one's tokens."""
 
 
+class Adder:
+    """Adds up the rows of the pieces that a text is made of. Compiled: native.pieces.Adder."""
+
+    def __init__(self, table: Vectors, pieces: dict[str, tuple[int, _Words]]) -> None:
+        self._table = table
+        self._pieces = pieces
+
+    def total(self, text: str, plain: Vector) -> bool:
+        """Make `plain` the sum of a text; False, and anything in it, if a piece is not held."""
+        try:
+            places = [self._pieces[piece][0] for piece in _PIECE.findall(text)]
+        except KeyError:
+            return False
+        self._table.take(places, axis=0).sum(axis=0, out=plain)
+        return True
+
+    def both(self, text: str, rarity: dict[str, float], found: Vectors) -> bool:
+        """The same for the first row of `found`; in the second each word counts by its rarity."""
+        if not self.total(text, found[0]):
+            return False
+        words = [word for piece in _PIECE.findall(text) for word in self._pieces[piece][1]]
+        weights = np.array([rarity.get(word, 0.0) for word, _ in words], np.float32)
+        found[1] = weights @ self._table.take([place for _, place in words], axis=0)
+        return True
+
+
+def add_tokens(
+    ids: Sequence[int],
+    offsets: Sequence[tuple[int, int]],
+    words: Sequence[tuple[int, int]],
+    table: npt.NDArray[np.uint16],
+    sums: Vectors,
+) -> bool:
+    """Sums of the vectors of a piece's tokens. Compiled: native.pieces.add_tokens.
+
+    offsets  where each token starts and ends
+    words    where each word starts and ends
+    table    a vector a token, bits of float16, shape (tokens, dimension)
+    sums     of all, then of each word; zeros, shape (1 + words, dimension)
+    returns  whether each token is part of a word
+    """
+    vectors = table.take(ids, axis=0).view(np.float16).astype(np.float32)
+    inside, at = True, 0
+    for vector, (start, end) in zip(vectors, offsets, strict=True):
+        sums[0] += vector
+        while at < len(words) and words[at][1] <= start:
+            at += 1
+        if at < len(words) and words[at][0] < end:
+            sums[at + 1] += vector
+        else:
+            inside = False
+    return inside
+
+
 class _Sums:
     """Sums of vectors by piece. What is in it stays as it is: it is read without a lock."""
 
     def __init__(self, room: int, dimension: int) -> None:
         self.pieces: dict[str, tuple[int, _Words]] = {}
         """Piece → the place of its sum, and its words."""
-        self.table = np.empty((room, dimension), np.float32)
+        self._table = np.empty((room, dimension), np.float32)
         self._used = 0
+        self.adder: Adder = _adder(self._table, self.pieces)
 
     def room(self, count: int) -> bool:
-        return self._used + count <= len(self.table)
+        return self._used + count <= len(self._table)
 
     def add(self, piece: str, words: Sequence[str], sums: Vectors) -> None:
         """sums  of the piece and of each of its words; of the piece alone if it is one word"""
         first = self._used
         self._used += len(sums)
-        self.table[first : self._used] = sums
+        self._table[first : self._used] = sums
         places = range(self._used - len(words), self._used)
         self.pieces[piece] = first, tuple(zip(words, places, strict=True))
 
@@ -63,55 +119,49 @@ class Pieces:
         table      a vector a token, shape (tokens, dimension)
         """
         self._tokenizer = tokenizer
-        self._vectors = table
-        self._sums = _Sums(_KEPT, table.shape[1])
+        self._bits = np.ascontiguousarray(table).view(np.uint16)
+        self._dimension = table.shape[1]
+        self._sums = _Sums(_KEPT, self._dimension)
         self._lock = threading.Lock()
 
     def total(self, text: str) -> Vector:
         """The sum of the vectors of a text's tokens; zeros where it has none."""
-        sums, pieces = self._holding(text)
-        found: Vector = sums.table.take([sums.pieces[p][0] for p in pieces], axis=0).sum(axis=0)
+        found, whole, sums = np.empty(self._dimension, np.float32), _whole(text), self._sums
+        while not sums.adder.total(whole, found):
+            sums = self._holding(whole)
         return found
 
-    def both(self, text: str, rarity: Mapping[str, float]) -> tuple[Vector, Vector]:
+    def both(self, text: str, rarity: dict[str, float]) -> Vectors:
         """That sum, and one in which each word counts by `rarity[word]`, all else not at all."""
-        sums, pieces = self._holding(text)
-        known = [sums.pieces[piece] for piece in pieces]
-        words = [word for _, inside in known for word in inside]
-        weights = np.array([rarity.get(word, 0.0) for word, _ in words], np.float32)
-        return (
-            sums.table.take([place for place, _ in known], axis=0).sum(axis=0),
-            weights @ sums.table.take([place for _, place in words], axis=0),
-        )
+        found, whole, sums = np.empty((2, self._dimension), np.float32), _whole(text), self._sums
+        while not sums.adder.both(whole, rarity, found):
+            sums = self._holding(whole)
+        return found
 
-    def _holding(self, text: str) -> tuple[_Sums, list[str]]:
-        """The pieces of a text, and sums that hold them all."""
-        pieces: list[str] = _PIECE.findall(" " + text.rstrip(" "))
+    def _holding(self, whole: str) -> _Sums:
+        """Sums that hold all pieces of a text."""
+        pieces: list[str] = _PIECE.findall(whole)
         sums = self._sums
         missing = [piece for piece in pieces if piece not in sums.pieces]
-        if not missing:
-            return sums, pieces
         made = {piece: self._made(piece) for piece in missing}
         room = sum(len(rows) for _, rows in made.values())
-        if room > _KEPT // 4 or max(map(len, made)) > _LONGEST:
-            return self._passing(pieces, made), pieces
+        if room > _KEPT // 4 or max(map(len, made), default=0) > _LONGEST:
+            return self._passing(pieces, made)
         with self._lock:
             if self._sums.room(room):
                 for piece, (words, rows) in made.items():
                     if piece not in self._sums.pieces:
                         self._sums.add(piece, words, rows)
-                if self._sums is sums:
-                    return sums, pieces
             else:
-                self._sums = _Sums(_KEPT, self._vectors.shape[1])
-        return self._holding(text)
+                self._sums = _Sums(_KEPT, self._dimension)
+            return self._sums
 
     def _passing(self, pieces: Sequence[str], made: dict[str, tuple[list[str], Vectors]]) -> _Sums:
         """Sums for one text alone: its pieces would drive others out, and not come again."""
         for piece in pieces:
             if piece not in made:
                 made[piece] = self._made(piece)
-        sums = _Sums(sum(len(rows) for _, rows in made.values()), self._vectors.shape[1])
+        sums = _Sums(sum(len(rows) for _, rows in made.values()), self._dimension)
         for piece, (words, rows) in made.items():
             sums.add(piece, words, rows)
         return sums
@@ -120,18 +170,20 @@ class Pieces:
         """The words of a piece, and the sums of vectors for `_Sums.add`."""
         text = piece[1:]
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        words = [(m.start(), m.end(), m[0].casefold()) for m in _WORD.finditer(text)]
-        vectors = self._vectors[np.asarray(encoding.ids, np.intp)].astype(np.float32)
-        sums, at = np.zeros((len(words) + 1, vectors.shape[1]), np.float32), 0
-        inside, whose = list[int](), list[int]()
-        for number, (start, end) in enumerate(encoding.offsets):
-            while at < len(words) and words[at][1] <= start:
-                at += 1
-            if at < len(words) and words[at][0] < end:
-                inside.append(number)
-                whose.append(at + 1)
-        sums[0] = vectors.sum(axis=0)
-        if len(words) == 1 and len(inside) == len(vectors):
-            return [words[0][2]], sums[:1]
-        np.add.at(sums, whose, vectors[inside])
-        return [word for _, _, word in words], sums
+        words, places = list[str](), list[tuple[int, int]]()
+        for match in _WORD.finditer(text):
+            words.append(match[0].casefold())
+            places.append(match.span())
+        sums = np.zeros((len(words) + 1, self._dimension), np.float32)
+        inside = _add_tokens(encoding.ids, encoding.offsets, places, self._bits, sums)
+        return words, sums[:1] if inside and len(words) == 1 else sums
+
+
+def _whole(text: str) -> str:
+    """A text of which each piece begins with a space."""
+    return " " + text.rstrip(" ")
+
+
+_native: Any = compiled("pieces")
+_adder: Any = _native.Adder if _native else Adder
+_add_tokens: Any = _native.add_tokens if _native else add_tokens

@@ -8,6 +8,7 @@ directly.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -75,11 +76,11 @@ class StaticEmbedder:
         return np.concatenate(done) if done else np.zeros((0, self.dimension), np.float32)
 
     def _query(self, text: str, rarity: Mapping[str, float]) -> Asked:
-        plain, weighted = map(_unit, self._pieces.both(text, rarity))
+        plain, weighted = map(_unit, self._pieces.both(text, dict(rarity)))
         return Asked(weighted=weighted if weighted.any() else plain, plain=plain)
 
     def _passages(self, texts: Sequence[str]) -> Vectors:
-        return np.stack([_unit(self._pieces.total(fit(text, _LONGEST))) for text in texts])
+        return np.array([_unit(self._pieces.total(fit(text, _LONGEST))) for text in texts])
 
 
 def _folder() -> Path:
@@ -90,5 +91,5 @@ def _folder() -> Path:
 
 
 def _unit(vector: Vector) -> Vector:
-    length = float(np.linalg.norm(vector))
+    length = math.sqrt(vector.dot(vector))
     return vector / length if length > 0 else vector

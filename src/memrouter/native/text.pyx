@@ -1,5 +1,5 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True
-"""The parts of memrouter.tokens, memory.analysis and embed.pieces that look at each character."""
+"""The parts of memrouter.tokens and memory.analysis that look at each character."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
