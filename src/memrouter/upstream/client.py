@@ -1,8 +1,8 @@
-"""Calls providers over HTTP/1.1: aiohttp's connection pool and parser, requests written by us.
+"""Calls providers over HTTP/1.1: aiohttp's connection pool, requests written by us.
 
 aiohttp's session does much that a relay must not do (headers, cookies, redirects, requoting), and
-costs more than the rest of a call. Below it, its connector pools, resolves and encrypts, and its
-protocol parses answers; a request is written here, as the client sent it.
+costs more than the rest of a call. Below it, its connector pools, resolves and encrypts; a request
+is written here, as the client sent it, and its answer read by `incoming`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import AddrInfoType, Connection
-from aiohttp.http import HttpProcessingError, RawResponseMessage, StreamWriter
+from aiohttp.http import HttpProcessingError, StreamWriter
 from aiohttp.resolver import ThreadedResolver
-from aiohttp.streams import StreamReader
 from yarl import URL
 
 from memrouter.domain import Target
 from memrouter.errors import BadRequest, UpstreamError, UpstreamTimeout
 from memrouter.upstream.guard import GuardedResolver, check_literal
+from memrouter.upstream.incoming import Incoming, Protocol
 from memrouter.upstream.message import declared_length, end_to_end, split_url, write_head
 
-_MAX_LINE_BYTES = 65_536
-_MAX_HEADERS = 512
 _MAX_ORIGINS = 1_024
 _BROKEN = (aiohttp.ClientError, HttpProcessingError, OSError)
 """What aiohttp raises when a connection fails; timeouts are OSErrors."""
@@ -41,57 +39,8 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 so a POST is never sent again here: its client decides, and SDKs do after a 502."""
 
 
-class _Protocol(ResponseHandler):
-    """aiohttp's, except that nobody waits for a body after its connection is gone.
-
-    After a chunk that cannot be parsed, aiohttp 3.14 tells nobody and stops the read timer.
-    """
-
-    answer: StreamReader | None = None
-    used: bool = False
-    """Whether a request was answered on it before: its peer may be closing it just now."""
-    head_due_s: float | None = None
-    """When an answer's head must be complete, however often a byte of it comes."""
-    _heard_s: float | None = None
-    """When its peer was last heard of, or its turn to speak came; None where it may be silent."""
-
-    # One timer waits for silence, and goes on where there was none when it is due: aiohttp's own
-    # way, a timer for each piece that comes, costs as much as passing the piece on.
-
-    def _reschedule_timeout(self) -> None:
-        self._heard_s = self._loop.time()
-        if self._read_timeout_handle is None and self._read_timeout:
-            self._wait(self._read_timeout)
-
-    def _drop_timeout(self) -> None:
-        self._heard_s = None
-
-    def _wait(self, seconds: float) -> None:
-        self._read_timeout_handle = self._loop.call_later(seconds, self._on_silence)
-
-    def _on_silence(self) -> None:
-        self._read_timeout_handle = None
-        dues = [self.head_due_s] if self.head_due_s is not None else []
-        if self._heard_s is not None and self._read_timeout:
-            dues.append(self._heard_s + self._read_timeout)
-        left_s = min(dues) - self._loop.time() if dues else 0.0
-        if left_s > 0:
-            self._wait(left_s)
-        elif dues:
-            self._on_read_timeout()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
-        if self._read_timeout_handle is not None:
-            self._read_timeout_handle.cancel()
-            self._read_timeout_handle = None
-        answer, self.answer = self.answer, None
-        if answer is not None and not answer.is_eof() and answer.exception() is None:
-            answer.set_exception(aiohttp.ClientPayloadError("not all of the answer came"))
-
-
 class _Connector(aiohttp.TCPConnector):
-    """A pool of connections that speak `_Protocol`."""
+    """A pool of connections that speak `Protocol`."""
 
     def __init__(
         self,
@@ -108,7 +57,7 @@ class _Connector(aiohttp.TCPConnector):
             resolver=resolver,
             socket_factory=_socket,
         )
-        protocol: type[ResponseHandler] = _Protocol
+        protocol: type[ResponseHandler] = Protocol
         self._factory = functools.partial(protocol, loop=self._loop)
 
 
@@ -119,33 +68,34 @@ class HttpAnswer:
         self,
         provider: str,
         connection: Connection,
-        protocol: _Protocol,
-        message: RawResponseMessage,
-        body: StreamReader,
+        protocol: Protocol,
+        incoming: Incoming,
         upload: _Upload | None,
         open_answers: set[HttpAnswer],
     ) -> None:
-        self.status: int = message.code
-        self.headers: Sequence[tuple[bytes, bytes]] = end_to_end(message.raw_headers)
+        self.status: int = incoming.status
+        self.headers: Sequence[tuple[bytes, bytes]] = end_to_end(incoming.fields)
         self._provider = provider
         self._connection: Connection | None = connection
         self._protocol = protocol
-        self._body = body
+        self._incoming = incoming
         self._upload = upload
         self._open_answers = open_answers
         open_answers.add(self)
-        protocol.answer = body
-        body.on_eof(self._release)  # others may use the connection before our reader is done
+        if incoming.ended:
+            self._release()
+        else:
+            incoming.on_end = self._release  # others may use it before our reader is done
 
     @property
     def ended(self) -> bool:
         """See ports.Answer.ended."""
-        return self._body.at_eof()
+        return self._incoming.read_up
 
     async def read(self) -> bytes:
         """See ports.Answer.read."""
         try:
-            return await self._body.readany()
+            return await self._incoming.read()
         except _BROKEN as e:
             raise _broken(self._provider, e) from e
 
@@ -234,7 +184,7 @@ class HttpUpstream:
         while True:
             connection = await self._connect(target, route)
             protocol = connection.protocol
-            assert isinstance(protocol, _Protocol)  # there is one until it is released
+            assert isinstance(protocol, Protocol)  # there is one until it is released
             try:
                 return await self._exchange(
                     method, target, connection, protocol, head, headers, body
@@ -308,7 +258,7 @@ class HttpUpstream:
         method: str,
         target: Target,
         connection: Connection,
-        protocol: _Protocol,
+        protocol: Protocol,
         head: bytes,
         headers: Sequence[tuple[str, str]],
         body: bytes | AsyncIterator[bytes],
@@ -316,15 +266,7 @@ class HttpUpstream:
         transport = protocol.transport
         if transport is None:
             raise ConnectionResetError("closed")
-        protocol.set_response_params(
-            skip_payload=method == "HEAD",
-            read_until_eof=True,
-            auto_decompress=False,
-            read_timeout=self._read_timeout_s,
-            max_line_size=_MAX_LINE_BYTES,
-            max_field_size=_MAX_LINE_BYTES,
-            max_headers=_MAX_HEADERS,
-        )
+        incoming = protocol.expect(method, self._read_timeout_s)
         upload: _Upload | None = None
         if isinstance(body, bytes):
             if body:
@@ -340,7 +282,7 @@ class HttpUpstream:
         if upload is None:
             protocol.head_due_s = asyncio.get_running_loop().time() + self._read_timeout_s
         try:
-            message, payload = await _final_message(protocol)
+            await incoming.head()
         except BaseException as e:
             if upload is not None:
                 await upload.stop()
@@ -348,9 +290,7 @@ class HttpUpstream:
                     raise upload.failure from e
             raise
         protocol.head_due_s = None
-        return HttpAnswer(
-            target.provider, connection, protocol, message, payload, upload, self._answers
-        )
+        return HttpAnswer(target.provider, connection, protocol, incoming, upload, self._answers)
 
 
 class _Upload:
@@ -397,16 +337,6 @@ class _Upload:
             )
         await writer.write_eof()
         self._protocol.start_timeout()
-
-
-async def _final_message(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
-    """The head of the answer, past interim ones (100, 103)."""
-    message, payload = await protocol.read()
-    while message.code < 200:
-        if message.code == 101:
-            raise aiohttp.ClientConnectionError("switched protocols unasked")
-        message, payload = await protocol.read()
-    return message, payload
 
 
 def _socket(info: AddrInfoType) -> socket.socket:
