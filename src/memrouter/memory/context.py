@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from itertools import pairwise
+from typing import Any
 from unicodedata import normalize
 
 from memrouter.domain import Chunk
 from memrouter.memory import passages
+from memrouter.native import compiled
 
 OPEN = "<memory_context>"
 CLOSE = "</memory_context>"
@@ -94,6 +96,19 @@ def when(created: datetime, zone: tzinfo) -> str:
     return f"{_WEEKDAYS[t.weekday()]}, {_MONTHS[t.month - 1]} {t.day}, {clock}"
 
 
+def mark(created: datetime, now: datetime, zone: tzinfo) -> str:
+    """What stands in front of a memory: "[MEMORY - 2 days ago (Wed, Jun 3, 9:14 AM)] "."""
+    if _native is None:
+        return mark_by_format(created, now, zone)
+    made: str = _native.mark(created, now, zone, _UNITS, _WEEKDAYS, _MONTHS)
+    return made
+
+
+def mark_by_format(created: datetime, now: datetime, zone: tzinfo) -> str:
+    """The same, not compiled."""
+    return f"[MEMORY - {age(created, now)} ({when(created, zone)})] "
+
+
 def inert(text: str) -> str:
     """The text, unable to close the block, open another or pass for a line of ours.
 
@@ -102,11 +117,21 @@ def inert(text: str) -> str:
     would begin a tag or a mark of ours, or a turn of a chat template, become look-alikes; control
     characters, which providers may refuse, go. Nothing else changes.
     """
+    if _native is not None and _native.plain(text):
+        return text.strip().replace("\n", "\n    ")
+    return inert_by_search(text)
+
+
+def inert_by_search(text: str) -> str:
+    """The same of any text."""
     shown = text.isprintable()  # then nothing of it is a control character or ends a line
     clean = text.strip() if shown else _CONTROL.sub("", text).strip()
     if not clean.isascii() or "<" in clean or "[" in clean:
         clean = _BRACKET.sub(_look_alike, clean)
     return clean if shown else _LINE.sub("\n    ", clean)
+
+
+_native: Any = compiled("context")
 
 
 def _look_alike(bracket: re.Match[str]) -> str:
@@ -120,8 +145,7 @@ def passage(chunks: Sequence[Chunk], now: datetime, zone: tzinfo) -> str:
     lines that are indented twice.
     """
     first = chunks[0]
-    lines = [f"[MEMORY - {age(first.created, now)} ({when(first.created, zone)})] "]
-    lines[0] += inert(first.text)
+    lines = [mark(first.created, now, zone) + inert(first.text)]
     for before, chunk in pairwise(chunks):
         gap = "" if passages.follows(chunk, before) else f"{GAP} "
         lines.append(f"  {gap}{inert(chunk.text)}")
