@@ -61,9 +61,10 @@ class _File(apsw.VFSFile):
 
 
 @pytest.fixture
-def disk() -> Iterator[Disk]:
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     disk = Disk()
     vfs = _Watched(disk)
+    monkeypatch.setattr(database, "_PLAIN", "watched")
     yield disk
     vfs.unregister()
 
