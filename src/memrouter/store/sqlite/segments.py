@@ -8,7 +8,7 @@ and of a sentence encoder `encoded` and `encodings` (both empty as long as there
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,7 @@ HEAD = np.dtype(
 Heads = npt.NDArray[np.void]
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """Some chunks of one session, ascending by id."""
 
     embedded: bytes
@@ -157,7 +156,7 @@ def with_vectors(
     numbers = vectors([segment], quantised.shape[1]).copy()
     flags = embedded([segment]).copy()
     _put(segment, numbers, flags, ids, quantised)
-    return replace(segment, embedded=flags.tobytes(), vectors=numbers.tobytes())
+    return segment._replace(embedded=flags.tobytes(), vectors=numbers.tobytes())
 
 
 def with_encodings(
@@ -165,11 +164,11 @@ def with_encodings(
 ) -> Segment:
     """The same with encodings; those of another dimension are forgotten."""
     dimension = quantised.shape[1]
-    kept = segment if _dimension([segment]) == dimension else replace(segment, encoded=b"")
-    numbers = encodings([kept] if kept.encoded else [replace(kept, encodings=b"")], dimension)
+    kept = segment if _dimension([segment]) == dimension else segment._replace(encoded=b"")
+    numbers = encodings([kept] if kept.encoded else [kept._replace(encodings=b"")], dimension)
     numbers, flags = numbers.copy(), encoded([kept]).copy()
     _put(segment, numbers, flags, ids, quantised)
-    return replace(segment, encoded=flags.tobytes(), encodings=numbers.tobytes())
+    return segment._replace(encoded=flags.tobytes(), encodings=numbers.tobytes())
 
 
 def _put(
@@ -192,4 +191,4 @@ def with_terms(segment: Segment, hashed: Sequence[bytes]) -> Segment:
     """A segment whose chunks have these hashed terms, one byte string each."""
     records = heads([segment]).copy()
     records["terms"] = [len(part) // 4 for part in hashed]
-    return replace(segment, heads=records.tobytes(), terms=b"".join(hashed))
+    return segment._replace(heads=records.tobytes(), terms=b"".join(hashed))

@@ -13,19 +13,11 @@ import numpy.typing as npt
 
 from memrouter.domain import Postings, VaultId
 from memrouter.ports import Signals
-from memrouter.store.sqlite import postings
-from memrouter.store.sqlite import segments as packing
+from memrouter.store.sqlite import arrays, postings
+from memrouter.store.sqlite.arrays import Arrays, Makers, Rows
 from memrouter.store.sqlite.database import Database
 from memrouter.store.sqlite.segments import Segment
 
-Rows = npt.NDArray[np.int64]
-
-_NUMBERS = (("vectors", "embedded"), ("encodings", "encoded"))
-"""Arrays of vectors, each with the one that says in which rows they are there."""
-_ROW_ARRAYS = (
-    *("ids", "memories", "groups", "created", "roles", "digests"),
-    *(name for pair in _NUMBERS for name in pair),
-)
 _SOON = 8
 """Revisions that are caught up with at once, as few rows came with them."""
 _FEW = 64
@@ -46,16 +38,6 @@ class View:
         return ("" if self.core else self.session), self.session
 
 
-@dataclass(frozen=True, slots=True)
-class Makers:
-    """Whose vectors a vault holds, and how many numbers each has."""
-
-    embedder: str = ""
-    dimension: int = 0
-    encoder: str = ""
-    encoder_dimension: int = 0
-
-
 class Held:
     """The signals of one view, in arrays with room for more. One thread at a time."""
 
@@ -66,22 +48,26 @@ class Held:
         """The newest chunk that was seen; ids only grow."""
         self.lists: Postings | None = None
         """Made in another thread, for signals of this epoch; see `attach`."""
-        self._room: dict[str, npt.NDArray[Any]] = {}
+        self._room: Arrays = {}
 
     @property
     def size_bytes(self) -> int:
-        arrays = self._room or {n: getattr(self.signals, n) for n in (*_ROW_ARRAYS, "terms")}
-        held = sum(array.nbytes for array in arrays.values())
+        held = sum(array.nbytes for array in self._arrays().values())
         listed = self.lists.size_bytes if self.lists else 0
-        return held + listed + 8 * len(self.signals.ids) + 2_000
+        return held + listed + 2_000
 
     def take(self, changed: Sequence[Segment], revision: int, makers: Makers) -> None:
         """Take in segments that were added or changed; their old rows may be among them."""
-        fresh = build(changed, revision, makers)
-        for name, flags in _NUMBERS:
+        if arrays.native is not None and arrays.widths(self.signals) == makers.widths:
+            rows = arrays.native.Rows(list(changed), self.last, *makers.widths)
+            if not rows.given:
+                self._merge(rows, revision, makers)
+                return
+        fresh = arrays.built(changed, revision, makers)
+        for name, flags in arrays.NUMBERS:
             self._widen(name, getattr(fresh, name).shape[1])
             self._take_vectors(fresh, name, flags)
-        self.signals = _replaced(
+        self.signals = arrays.replaced(
             self.signals,
             revision=revision,
             embedder=makers.embedder,
@@ -90,7 +76,7 @@ class Held:
         new = np.flatnonzero(fresh.ids > self.last)
         if len(new):
             self.last = int(fresh.ids.max())
-            self._insert(fresh if len(new) == len(fresh.ids) else picked(fresh, new))
+            self._insert(fresh if len(new) == len(fresh.ids) else arrays.picked(fresh, new))
 
     def attach(self) -> Signals:
         """The signals, with the lists there are."""
@@ -115,26 +101,45 @@ class Held:
         flags = flags.copy()
         flags[rows] = True
         if flagged in self._room:
-            self._room[flagged] = _with_room(flags, len(self._room[flagged]))
-        self.signals = _replaced(self.signals, **{flagged: flags})
+            self._room[flagged] = arrays.with_room(flags, len(self._room[flagged]))
+        self.signals = arrays.replaced(self.signals, **{flagged: flags})
+
+    def _merge(self, rows: Any, revision: int, makers: Makers) -> None:
+        """Take in rows that native.signals read."""
+        old = self.signals
+        count, total = len(old.ids) + rows.count, len(old.terms) + rows.terms
+        if rows.count:
+            room = self._room
+            fits = bool(room) and count < len(room["ids"]) and total < len(room["terms"])
+            if not (fits and rows.behind(old.groups, old.created)):
+                if rows.count <= _FEW:
+                    self._make_room(count, total)
+                else:
+                    self._room = arrays.room(count, total, *makers.widths)
+            rows.merge([getattr(old, name) for name in arrays.KINDS], self._room.values())
+            self.last = rows.newest
+        self.signals = arrays.first(self._arrays(), count, total, revision, makers)
+
+    def _arrays(self) -> Arrays:
+        return self._room or {name: getattr(self.signals, name) for name in arrays.KINDS}
 
     def _insert(self, new: Signals) -> None:
         old = self.signals
         if len(new.ids) > _FEW:
             self._room = {}
-            self.signals = sorted_(joined(old, new))
+            self.signals = arrays.sorted_(arrays.joined(old, new))
             return
-        at = places(old, new)
+        at = arrays.places(old, new)
         count, total = len(old.ids) + len(new.ids), len(old.terms) + len(new.terms)
         fits = (
             bool(self._room) and count < len(self._room["ids"]) and total < len(self._room["terms"])
         )
         if not (fits and (at == len(old.ids)).all()):
-            self._make_room(count, total, old)
+            self._make_room(count, total)
             self._spread(old, new, at)
         else:
             self._append(old, new)
-        views = {name: self._room[name][:count] for name in _ROW_ARRAYS}
+        views = {name: self._room[name][:count] for name in arrays.ROW_ARRAYS}
         self.signals = Signals(
             revision=new.revision,
             embedder=new.embedder,
@@ -147,31 +152,25 @@ class Held:
 
     def _append(self, old: Signals, new: Signals) -> None:
         first, last = len(old.ids), len(old.ids) + len(new.ids)
-        for name in _ROW_ARRAYS:
+        for name in arrays.ROW_ARRAYS:
             self._room[name][first:last] = getattr(new, name)
         self._room["terms"][len(old.terms) : len(old.terms) + len(new.terms)] = new.terms
         self._room["starts"][first + 1 : last + 1] = new.starts[1:] + len(old.terms)
 
     def _spread(self, old: Signals, new: Signals, at: Rows) -> None:
         """Copy the old rows into the room, each new one between those it belongs between."""
-        for name in _ROW_ARRAYS:
-            _interleaved(self._room[name], getattr(old, name), getattr(new, name), at, None)
+        for name in arrays.ROW_ARRAYS:
+            arrays.interleaved(self._room[name], getattr(old, name), getattr(new, name), at, None)
         cuts = old.starts[at]
         lengths = np.diff(new.starts)
-        _interleaved(self._room["terms"], old.terms, new.terms, cuts, new.starts)
+        arrays.interleaved(self._room["terms"], old.terms, new.terms, cuts, new.starts)
         sizes = np.empty(len(old.ids) + len(new.ids), np.int64)
-        _interleaved(sizes, np.diff(old.starts), lengths, at, None)
+        arrays.interleaved(sizes, np.diff(old.starts), lengths, at, None)
         self._room["starts"][0] = 0
         np.cumsum(sizes, out=self._room["starts"][1 : len(sizes) + 1])
 
-    def _make_room(self, count: int, total: int, old: Signals) -> None:
-        rows, hashes = count + count // 16 + 32, total + total // 16 + 1_024
-        self._room = {
-            name: np.empty((rows, *getattr(old, name).shape[1:]), getattr(old, name).dtype)
-            for name in _ROW_ARRAYS
-        }
-        self._room["terms"] = np.empty(hashes, np.uint32)
-        self._room["starts"] = np.empty(rows + 1, np.int64)
+    def _make_room(self, count: int, total: int) -> None:
+        self._room = arrays.room(*arrays.spare(count, total), *arrays.widths(self.signals))
 
     def _widen(self, name: str, dimension: int) -> None:
         """The first vectors of a vault say how wide they are."""
@@ -179,13 +178,13 @@ class Held:
         if getattr(old, name).shape[1] != dimension:
             self._room = {}
             wide = np.zeros((len(old.ids), dimension), np.int8)
-            self.signals = _replaced(old, **{name: wide})
+            self.signals = arrays.replaced(old, **{name: wide})
 
     def _writable(self, name: str) -> npt.NDArray[np.int8]:
         found: npt.NDArray[np.int8] = getattr(self.signals, name)
         if not found.flags.writeable:  # they lie in what SQLite returned
             found = found.copy()
-            self.signals = _replaced(self.signals, **{name: found})
+            self.signals = arrays.replaced(self.signals, **{name: found})
         return found
 
 
@@ -227,11 +226,11 @@ class SignalCache:
             makers = Makers(*made)
             if held is None or held.epoch != epoch:
                 rows = database.all("segments", *view.sessions)
-                signals = build([Segment(*row) for row in rows], revision, makers)
+                signals = arrays.build([Segment._make(row) for row in rows], revision, makers)
                 held = Held(signals, epoch)
             elif held.signals.revision != revision:
                 rows = database.all("segments_since", *view.sessions, held.signals.revision)
-                held.take([Segment(*row) for row in rows], revision, makers)
+                held.take([Segment._make(row) for row in rows], revision, makers)
         found = held.attach()
         self._put(view, held)
         return found
@@ -260,108 +259,3 @@ class SignalCache:
             while self._bytes > self._limit_bytes and len(self._held) > 1:
                 _, (_, freed) = self._held.popitem(last=False)
                 self._bytes -= freed
-
-
-def build(segments: Sequence[Segment], revision: int = 0, makers: Makers = Makers()) -> Signals:
-    """Segments as arrays, in the order that Signals promises."""
-    heads = packing.heads(segments)
-    starts = np.zeros(len(heads) + 1, np.int64)
-    np.cumsum(heads["terms"], out=starts[1:])
-    return sorted_(
-        Signals(
-            revision=revision,
-            ids=heads["id"].astype(np.int64),
-            memories=heads["memory"].astype(np.int64),
-            groups=heads["thread"].astype(np.int64),
-            created=heads["created_ms"].astype(np.int64),
-            roles=heads["role"].astype(np.uint8),
-            digests=heads["digest"].astype(np.uint64),
-            terms=packing.terms(segments),
-            starts=starts,
-            vectors=packing.vectors(segments, makers.dimension),
-            embedded=packing.embedded(segments),
-            embedder=makers.embedder,
-            encodings=packing.encodings(segments, makers.encoder_dimension),
-            encoded=packing.encoded(segments),
-            encoder=makers.encoder,
-        )
-    )
-
-
-def sorted_(signals: Signals) -> Signals:
-    """The same rows in ascending (group, created, id)."""
-    if not len(signals.ids):
-        return signals
-    group, time, id = (np.diff(a) for a in (signals.groups, signals.created, signals.ids))
-    if ((group > 0) | (group == 0) & ((time > 0) | (time == 0) & (id > 0))).all():
-        return signals
-    return picked(signals, np.lexsort((signals.ids, signals.created, signals.groups)))
-
-
-def picked(signals: Signals, rows: Rows) -> Signals:
-    """The signals of these rows, in this order."""
-    lengths = np.diff(signals.starts)[rows]
-    starts = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(lengths, out=starts[1:])
-    source = np.arange(starts[-1]) + np.repeat(signals.starts[:-1][rows] - starts[:-1], lengths)
-    arrays = {name: getattr(signals, name)[rows] for name in _ROW_ARRAYS}
-    return _replaced(signals, terms=signals.terms[source], starts=starts, **arrays)
-
-
-def joined(old: Signals, new: Signals) -> Signals:
-    """The rows of both, one after the other."""
-    arrays = {n: np.concatenate((getattr(old, n), getattr(new, n))) for n in _ROW_ARRAYS}
-    return _replaced(
-        new,
-        terms=np.concatenate((old.terms, new.terms)),
-        starts=np.concatenate((old.starts, new.starts[1:] + old.starts[-1])),
-        **arrays,
-    )
-
-
-def places(old: Signals, new: Signals) -> Rows:
-    """In front of which old row each new one belongs; new ids are larger than all old ones."""
-    first = np.searchsorted(old.groups, new.groups, side="left")
-    last = np.searchsorted(old.groups, new.groups, side="right")
-    return np.array(
-        [
-            low + np.searchsorted(old.created[low:high], created, side="right")
-            for low, high, created in zip(first, last, new.created, strict=True)
-        ],
-        np.int64,
-    )
-
-
-def _interleaved(
-    target: npt.NDArray[Any],
-    old: npt.NDArray[Any],
-    new: npt.NDArray[Any],
-    at: Rows,
-    starts: Rows | None,
-) -> None:
-    """Write `old` with pieces of `new` put in at the places `at`, ascending.
-
-    starts  where in `new` each piece starts, and the end; None for pieces of one row
-    """
-    read = written = 0
-    for number, place in enumerate(at.tolist()):
-        size = place - read
-        target[written : written + size] = old[read:place]
-        read, written = place, written + size
-        begin, end = (
-            (number, number + 1) if starts is None else (starts[number], starts[number + 1])
-        )
-        target[written : written + end - begin] = new[begin:end]
-        written += end - begin
-    target[written : written + len(old) - read] = old[read:]
-
-
-def _with_room(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
-    wide = np.empty((rows, *array.shape[1:]), array.dtype)
-    wide[: len(array)] = array
-    return wide
-
-
-def _replaced(signals: Signals, **changes: Any) -> Signals:
-    names = (*_ROW_ARRAYS, "terms", "starts", "revision", "embedder", "encoder")
-    return Signals(**{name: changes.get(name, getattr(signals, name)) for name in names})

@@ -24,20 +24,20 @@ from memrouter.domain import (
 from memrouter.errors import StoreError
 from memrouter.ops.logs import logger
 from memrouter.ports import Place, Ready, Signals, Stored
-from memrouter.store.sqlite import encoding, postings, reindexing, writing
+from memrouter.store.sqlite import arrays, encoding, postings, reindexing, writing
 from memrouter.store.sqlite import vault as file
 from memrouter.store.sqlite.backlog import Marks
 from memrouter.store.sqlite.database import Database, mapped
 from memrouter.store.sqlite.files import Files
 from memrouter.store.sqlite.pool import OpenVaults
-from memrouter.store.sqlite.signals import SignalCache, View, build
+from memrouter.store.sqlite.signals import SignalCache, View
 
 T = TypeVar("T")
 log = logger(__name__)
 
 _QUICK = 128
 """Rows that may be looked up without leaving the event loop; some 200 µs at most."""
-NOTHING = build(())
+NOTHING = arrays.build(())
 """The signals of a vault that was never written."""
 
 

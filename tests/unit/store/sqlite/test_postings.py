@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from memrouter.memory.occurrences import places
 from memrouter.ports import Signals
 from memrouter.store.sqlite import postings
-from memrouter.store.sqlite.signals import Held, Makers, build
+from memrouter.store.sqlite.arrays import Makers, build
+from memrouter.store.sqlite.signals import Held
 from memrouter.store.sqlite.vaults import SqliteVaultStore
 
 from .test_signals import Row, segment

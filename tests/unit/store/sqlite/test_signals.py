@@ -3,14 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memrouter.domain import VaultId
 from memrouter.ports import Signals
+from memrouter.store.sqlite import arrays
+from memrouter.store.sqlite.arrays import Makers, build
 from memrouter.store.sqlite.database import Database
 from memrouter.store.sqlite.segments import HEAD, Segment
-from memrouter.store.sqlite.signals import Held, Makers, SignalCache, View, build
+from memrouter.store.sqlite.signals import Held, SignalCache, View
 from memrouter.store.statements import statements
 
 Row = tuple[int, int, int, bool]
@@ -56,9 +59,19 @@ STEPS = st.lists(
 )
 
 
+@pytest.fixture(params=["compiled", "numpy"])
+def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether native.signals takes rows in."""
+    if request.param == "numpy":
+        monkeypatch.setattr(arrays, "native", None)
+    elif arrays.native is None:
+        pytest.skip("there is no C compiler")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, later=st.randoms(use_true_random=False))
 def test_arrays_kept_up_are_those_built_anew(
-    steps: list[list[tuple[int, int, bool]]], later: object
+    by: None, steps: list[list[tuple[int, int, bool]]], later: object
 ) -> None:
     """Rows come in any order of groups and times, with vectors at once, later, or never."""
     everything: dict[int, Row] = {}
@@ -88,7 +101,7 @@ def test_arrays_kept_up_are_those_built_anew(
         assert kept == [a for at, a in enumerate(copy) if at != 7]  # vectors may be filled in
 
 
-def test_appended_rows_are_written_into_the_room_behind() -> None:
+def test_appended_rows_are_written_into_the_room_behind(by: None) -> None:
     rows = [(n, 1, n, True) for n in range(1, 500)]
     held = Held(build([segment(*rows[:300])], 1, Makers("e", 2)), epoch=0)
     held.take([segment(rows[300])], 2, Makers("e", 2))
