@@ -41,8 +41,8 @@ _PROFILE = re.compile(
     re.IGNORECASE,
 )
 _IN_PROFILE = (
-    frozenset("me us myself am mich moi mí mim".split()),
-    frozenset("about describe who know remember di mich moi mí mim".split()),
+    frozenset("me us myself who mich moi mí mim".split()),
+    frozenset("about describe am know remember di mich moi mí mim".split()),
 )
 PROFILE = (
     "My name is. I am years old. I live in. I work as, my job is. My family: my wife, my husband, "

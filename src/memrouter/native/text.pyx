@@ -130,15 +130,21 @@ cdef int add_pairs(
     return 0
 
 
+cdef inline bint apart(int width, void *data, Py_ssize_t at, Py_ssize_t length) noexcept:
+    """Whether what is at a place, beside a word, is no part of it for the expression \\w+."""
+    return not 0 <= at < length or not Py_UNICODE_ISALNUM(PyUnicode_READ(width, data, at))
+
+
 def index(str text, dict known, object learned):
     """The hashed terms of a text, and whether its author says something of themselves in it.
 
     known    of words as they are written: a byte of marks, then their hashed terms
     learned  makes them for a word that is not there
-    returns  the terms, and 1, 0, or -1 where the second must be found out another way
+    returns  the terms, and what of it words show: 1 that they do, 0 if nothing does, 2 more where
+             paired characters may show it too; -1 where it must be found out another way
     """
     cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text), at = 0, start, before = -2, size
-    cdef int width = PyUnicode_KIND(text), kind, marks, asked = 0, said = 0
+    cdef int width = PyUnicode_KIND(text), kind, marks, asked = 0, said = 0, paired = 0
     cdef void *data = PyUnicode_DATA(text)
     cdef PyObject *held
     cdef object word, packed
@@ -159,7 +165,7 @@ def index(str text, dict known, object learned):
                 at += 1
             if kind == PAIRED:
                 add_pairs(&buffer, width, data, start, at)
-                said = -1
+                paired = 2
                 continue
             word = PyUnicode_Substring(text, start, at)
             held = PyDict_GetItem(known, word)
@@ -168,6 +174,8 @@ def index(str text, dict known, object learned):
             if size > 0:
                 memcpy(space(&buffer, size), PyBytes_AS_STRING(packed) + 1, size)
             marks = PyBytes_AS_STRING(packed)[0]
+            if marks and not (apart(width, data, start - 1, length) and apart(width, data, at, length)):
+                marks &= ODD
             if marks and said >= 0:
                 if marks & ODD:
                     said = -1
@@ -179,7 +187,7 @@ def index(str text, dict known, object learned):
                     said = 1
             asked = marks & ASKS
             before = at
-        return PyBytes_FromStringAndSize(buffer.data, buffer.used), said
+        return PyBytes_FromStringAndSize(buffer.data, buffer.used), said if said < 0 else said | paired
     finally:
         free(buffer.data)
 

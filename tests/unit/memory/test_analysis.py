@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 
 import numpy as np
@@ -86,6 +87,18 @@ def test_author_of(text: str, author: str | None) -> None:
 def test_a_name_that_is_a_function_word_is_a_name_all_the_same() -> None:
     stored = np.frombuffer(analysis.index_terms("Will: yes", DAY), np.dtype("<u4")).tolist()
     assert analysis.term_hash(analysis.author_terms("Will")[0]) in stored
+
+
+def test_a_name_is_looked_for_where_there_is_a_colon() -> None:
+    colons = {c for c in map(chr, range(0x110000)) if ":" in analysis.normal(c)}
+    assert colons == set(analysis._COLONS)
+
+
+def test_what_is_replaced_first_is_the_same_in_nfkc() -> None:
+    usual = "".join(c for c, _ in (*analysis._SIGNS, *analysis._COMMON))
+    for text in (usual, f"a{usual}\u0301 e\u0301", f"ก\u0e33\u0e49 {usual}\u0e49"):
+        assert analysis.normal(text) == unicodedata.normalize("NFKC", text)
+    assert not re.search(r"[\w\s]", "".join(c + plain for c, plain in analysis._SIGNS))
 
 
 STATES: dict[str, tuple[str, bool]] = {

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memrouter.memory import chunking
 from memrouter.memory.chunking import split
 
 
@@ -147,3 +149,9 @@ def test_a_giant_word_becomes_parts_as_big_as_may_be() -> None:
 
 def _shown(text: str) -> str:
     return "".join(text.split())
+
+
+@given(st.text(st.sampled_from(".!…。！\n \"')]a\u00a0\u2028"), max_size=30))
+def test_sentences_end_where_they_would_by_what_stands_before(text: str) -> None:
+    plain = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n\s*")
+    assert [*chunking._cut(text, chunking._BOUNDARY)] == [*chunking._cut(text, plain)]

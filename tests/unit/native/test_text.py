@@ -30,14 +30,16 @@ SAID = st.lists(
     st.sampled_from(
         """I i we We my Mine do Do could must MAY it Lisbon painting 42 3 a_b don't don’t ISN'T isn
         Ann: note: ich Я моя мой 我 花生过敏 わたし 제가 買う ไทย iPhoneを \U00020001\U00020000
-        é e\u0301 ﬁn… m\u0131 \u0130 \u212a \u017f ᲂ mo\u1c82 ß ﬆ ½ 🏠 \ud800 \x00
-        “So” (We ！ ：""".split()
+        é e\u0301 ﬁn… 我my my我 ไmyำ doの ，… m\u0131 \u0130 \u212a \u017f ᲂ mo\u1c82
+        ß ﬆ ½ 🏠 \ud800 \x00 “So” (We ！ ：""".split()
     )
     | st.characters(),
     max_size=12,
 ).flatmap(
     lambda words: st.lists(
-        st.sampled_from([" ", " ", " ", "  ", "\n", "'", "_", "", ". ", "-", "\u00a0"]),
+        st.sampled_from(
+            [" ", " ", " ", "  ", "\n", "'", "_", "", ". ", "-", "\u00a0", "，", "\u0e33"]
+        ),
         min_size=len(words),
         max_size=len(words),
     ).map(lambda between: "".join(map("".join, zip(words, between, strict=True))))
