@@ -159,7 +159,8 @@ class Relay:
             stores = asked.options.store_input or asked.options.store_reply
             await self._embeddings.agree(x.scope.vault, asked.embedding, choose=stores)
         written = await self._as_written(x, x.wire, x.caller, data, fields, asked)
-        return await self._with_memory(x, x.wire, x.scope, asked, written)
+        outgoing = await self._with_memory(x, x.wire, x.scope, asked, written)
+        return outgoing if isinstance(outgoing, bytes) else raw.join_object(outgoing)
 
     def _asked(self, x: Exchange, caller: Caller) -> Controls:
         return controls.read(
@@ -200,8 +201,9 @@ class Relay:
         data: bytes,
         split: RawBody | None,
         asked: Controls,
-    ) -> bytes:
-        """Aim the exchange; the body less our fields, the model by its provider's name.
+    ) -> bytes | RawBody:
+        """Aim the exchange; the body less our fields, the model by its provider's name: as it came
+        where nothing of it changes, else taken apart.
 
         split  the body taken apart, if it was
         """
@@ -220,11 +222,11 @@ class Relay:
                     fields or split or raw.split_object(data), path, route.model
                 )
             x.target = await self._targets.at_route(route, path, x.request, caller)
-        return data if fields is None else raw.join_object(fields)
+        return data if fields is None else fields
 
     async def _with_memory(
-        self, x: Exchange, wire: WireFormat, scope: Scope, asked: Controls, written: bytes
-    ) -> bytes:
+        self, x: Exchange, wire: WireFormat, scope: Scope, asked: Controls, written: bytes | RawBody
+    ) -> bytes | RawBody:
         """The body with what memory adds; as it was written where memory is off, or fails."""
         if asked.options.off:
             if x.request.surface == "v3":  # its headers say what was processed
@@ -245,8 +247,8 @@ class Relay:
         return written
 
     async def _planned(
-        self, x: Exchange, wire: WireFormat, scope: Scope, asked: Controls, written: bytes
-    ) -> bytes:
+        self, x: Exchange, wire: WireFormat, scope: Scope, asked: Controls, written: bytes | RawBody
+    ) -> bytes | RawBody:
         chore = wire.chore(x.body)
         if chore and x.request.surface == "v1":
             return written
@@ -303,11 +305,13 @@ async def _counted(x: Exchange, wire: WireFormat) -> tuple[tuple[Turn, ...], int
     return turns, system_tokens
 
 
-def _applied(plan: Plan, wire: WireFormat, written: bytes, model: str | None) -> bytes:
+def _applied(
+    plan: Plan, wire: WireFormat, written: bytes | RawBody, model: str | None
+) -> bytes | RawBody:
     """The body with the plan carried out; the very same one if there is nothing to do."""
     if not plan.lead and plan.kept is None and not plan.recall.blocks:
         return written
-    fields = raw.split_object(written)
+    fields = raw.split_object(written) if isinstance(written, bytes) else written
     if plan.lead:
         fields = wire.lead(fields, plan.lead)
     if plan.kept is not None:

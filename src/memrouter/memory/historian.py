@@ -103,7 +103,11 @@ class Historian:
         if reply is None or not reply.complete or not reply.text.strip():
             return turns
         own = lineage.digest("assistant", reply.text)
-        if await self._store.known(draft.scope.vault, [lineage.link(draft.end, own)]):
+        # A turn is only ever stored after the one before it: what answers a new one is new.
+        new_prompt = bool(turns) and turns[-1].chain == draft.end
+        if not new_prompt and await self._store.known(
+            draft.scope.vault, [lineage.link(draft.end, own)]
+        ):
             return turns
         answered = _Unseen(
             role="assistant", text=reply.text, digest=own, parent=draft.end, keep=keep
