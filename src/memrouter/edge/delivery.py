@@ -135,7 +135,7 @@ class Delivery:
         self._served(x, reply)
         task = self._start_commit(x, reply)
         if task is not None:
-            await asyncio.wait({task}, timeout=self._commit_timeout_s)
+            await _ended(task, self._commit_timeout_s)
 
     def _served(self, x: Exchange, reply: Reply | None) -> None:
         x.served = True
@@ -163,6 +163,24 @@ class Delivery:
         assert x.plan is not None
         drafted = await x.drafting if x.drafting is not None else Tried[Draft]()
         return await self._memory.commit(x.plan, drafted.value, reply, x.model)
+
+
+async def _ended(task: asyncio.Task[None], timeout_s: float) -> None:
+    """Wait for a task, or so long: what `asyncio.wait` does for one, at half its cost."""
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def tell(_: object = None) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    task.add_done_callback(tell)
+    timer = loop.call_later(timeout_s, tell)
+    try:
+        await ended
+    finally:
+        timer.cancel()
+        task.remove_done_callback(tell)
 
 
 def _head(answer: Answer, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

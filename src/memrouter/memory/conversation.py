@@ -64,6 +64,8 @@ def _as_turn(memory: Memory) -> Turn:
 
 def with_lead(turns: Sequence[Turn], leading: Sequence[Turn]) -> tuple[Turn, ...]:
     """The prompt with turns put in front of its first that is no system message."""
+    if not leading:
+        return tuple(turns)
     at = head_of(turns)
     return (*turns[:at], *leading, *turns[at:])
 

@@ -144,26 +144,28 @@ class Memory:
         density = self._settings.budget(prompt.options).tokens
         limit = max(self._settings.sticky_budgets * density, budget.tokens)
         standing = sticky.replay(turns, keys, held, revision, limit)
-        plan = replace(
-            plan,
-            used=tuple(keys[i] for i in standing.blocks),
+        recall, block = _replayed(standing), None
+        if not standing.settled:
+            found = await self._finder.find(
+                prompt.scope,
+                query.question(turns),
+                query.surroundings(turns),
+                exclude=frozenset([t.digest for t in turns if t.storable]),
+                taken=standing.chunks,
+                budget=budget,
+                cut=plan.kept is not None,
+                now=now.astimezone(self._settings.zone),
+            )
+            recall, block = self._with_block(recall, keys[asks[-1]], asks[-1], found)
+        return Plan(
+            prompt=prompt,
+            lead=plan.lead,
+            kept=plan.kept,
+            recall=recall,
+            block=block,
+            used=tuple([keys[i] for i in standing.blocks]),
             dropped=standing.dropped,
-            recall=_replayed(standing),
         )
-        if standing.settled:
-            return plan
-        exclude = frozenset(t.digest for t in turns if t.storable)
-        found = await self._finder.find(
-            prompt.scope,
-            query.question(turns),
-            query.surroundings(turns),
-            exclude=exclude,
-            taken=standing.chunks,
-            budget=budget,
-            cut=plan.kept is not None,
-            now=now.astimezone(self._settings.zone),
-        )
-        return self._with_block(plan, keys[asks[-1]], asks[-1], found)
 
     async def draft(self, plan: Plan) -> Draft:
         """What the prompt adds to its vault; while the provider is at work."""
@@ -269,7 +271,10 @@ class Memory:
         first = b"" if scope.conversation else plan.turns[conversation.head_of(plan.turns)].digest
         return self._histories.setdefault((scope, first), asyncio.Lock())
 
-    def _with_block(self, plan: Plan, key: bytes, index: int, found: Found) -> Plan:
+    def _with_block(
+        self, replayed: Recall, key: bytes, index: int, found: Found
+    ) -> tuple[Recall, Block]:
+        """What is replayed and, at `index`, what was found, as a block under `key`."""
         now = self._clock.now()
         text = context.render([hit.chunk for hit in found.hits], now, self._settings.zone) or ""
         tokens = self._settings.count(text) if text else 0
@@ -281,18 +286,14 @@ class Memory:
             made=now,
             revision=found.revision,
         )
-        recall = plan.recall
-        return replace(
-            plan,
-            block=block,
-            recall=Recall(
-                context=text or None,
-                hits=found.hits,
-                retrieved_tokens=sum(hit.chunk.tokens for hit in found.hits),
-                tokens=recall.tokens + tokens,
-                blocks={**recall.blocks, index: text} if text else recall.blocks,
-            ),
+        recall = Recall(
+            context=text or None,
+            hits=found.hits,
+            retrieved_tokens=sum([hit.chunk.tokens for hit in found.hits]),
+            tokens=replayed.tokens + tokens,
+            blocks={**replayed.blocks, index: text} if text else replayed.blocks,
         )
+        return recall, block
 
 
 def _told(task: asyncio.Task[Draft]) -> None:

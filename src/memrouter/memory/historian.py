@@ -88,12 +88,11 @@ class Historian:
         if not said:
             return Draft(scope=scope, now=now, end=lineage.root(scope))
         unseen, places, end = await self._unseen(scope, said, now)
-        draft = Draft(scope=scope, now=now, end=end, places=places)
-        if sum(len(u.text) for u in unseen if u.keep) > _MUCH:
-            new = await asyncio.to_thread(self._built, draft, unseen)
+        if sum([len(u.text) for u in unseen if u.keep]) > _MUCH:
+            new = await asyncio.to_thread(self._built, scope, unseen, places, now)
         else:
-            new = self._built(draft, unseen)
-        return replace(draft, turns=tuple(new))
+            new = self._built(scope, unseen, places, now)
+        return Draft(scope=scope, now=now, end=end, turns=tuple(new), places=places)
 
     async def with_reply(
         self, draft: Draft, reply: Reply | None, *, keep: bool, model: str
@@ -112,11 +111,11 @@ class Historian:
         answered = _Unseen(
             role="assistant", text=reply.text, digest=own, parent=draft.end, keep=keep
         )
-        after = replace(draft, now=draft.now + timedelta(milliseconds=1))
+        scope, places, after = draft.scope, draft.places, draft.now + timedelta(milliseconds=1)
         if keep and len(reply.text) > _MUCH:
-            new = await asyncio.to_thread(self._built, after, [answered], model)
+            new = await asyncio.to_thread(self._built, scope, [answered], places, after, model)
         else:
-            new = self._built(after, [answered], model)
+            new = self._built(scope, [answered], places, after, model)
         return [*turns, *new]
 
     async def new_turns(
@@ -207,11 +206,25 @@ class Historian:
     def _fresh(self, place: Place, now: datetime) -> bool:
         return (now - place.created).total_seconds() <= self._settings.sticky_s
 
-    def _built(self, draft: Draft, unseen: Sequence[_Unseen], model: str = "") -> list[NewTurn]:
-        return list(self._build(draft, unseen, model))
+    def _built(
+        self,
+        scope: Scope,
+        unseen: Sequence[_Unseen],
+        places: _Places,
+        now: datetime,
+        model: str = "",
+    ) -> list[NewTurn]:
+        """The turns to store; their places are added to `places`."""
+        return list(self._build(scope, unseen, places, now, model))
 
-    def _build(self, draft: Draft, unseen: Sequence[_Unseen], model: str) -> Iterator[NewTurn]:
-        scope, places, now = draft.scope, draft.places, draft.now
+    def _build(
+        self,
+        scope: Scope,
+        unseen: Sequence[_Unseen],
+        places: _Places,
+        now: datetime,
+        model: str,
+    ) -> Iterator[NewTurn]:
         for n, turn in enumerate(unseen, start=1):
             chain = lineage.link(turn.parent, turn.digest)
             before = places.get(turn.parent)

@@ -30,6 +30,7 @@ _ROLES: dict[str, Role] = {
     "user": "user",
     "assistant": "assistant",
 }
+_SYSTEM = ("system", "developer")
 _MEDIA = {
     "image_url": Medium.IMAGE,
     "input_audio": Medium.AUDIO,
@@ -67,12 +68,12 @@ class OpenAIChat:
     def chore(self, body: Json) -> bool:
         told: list[str] = []
         last: Any = None
-        for message in list_in(body, "messages"):
-            role = _ROLES.get(text_in(message, "role"))
-            if role == "system":
-                told += _texts(message)[:1]
-            elif role == "user":
+        for message in objects_in(body, "messages"):
+            role = message.get("role")
+            if role == "user":
                 last = message
+            elif role in _SYSTEM:
+                told += _texts(message)[:1]
         return chores.is_chore(told, next(reversed(_texts(last)), ""))
 
     def system_text(self, body: Json) -> str:
