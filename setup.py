@@ -7,18 +7,19 @@ from setuptools import Extension, setup
 
 SOURCES = sorted(Path("src/memrouter/native").glob("*.pyx"))
 
-setup(
-    ext_modules=cythonize(
-        [
-            Extension(
-                f"memrouter.native.{source.stem}",
-                [str(source)],
-                extra_compile_args=["-O3", "-fno-trapping-math", "-fno-math-errno"],
-                optional=True,
-            )
-            for source in SOURCES
-        ],
-        build_dir="build/cython",
-        language_level=3,
-    )
+modules = cythonize(
+    [
+        Extension(
+            f"memrouter.native.{source.stem}",
+            [str(source)],
+            extra_compile_args=["-O3", "-fno-trapping-math", "-fno-math-errno"],
+        )
+        for source in SOURCES
+    ],
+    build_dir="build/cython",
+    language_level=3,
 )
+for module in modules:
+    module.optional = True  # said before, cythonize would forget it
+
+setup(ext_modules=modules)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from memrouter import native
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "memrouter"
 UNIT = ROOT / "tests" / "unit"
@@ -79,6 +81,10 @@ def _python_files(folder: str) -> list[Path]:
 def test_every_module_has_its_tests() -> None:
     missing = {m for m in _modules() if not (UNIT / _test_of(m)).exists()}
     assert sorted(missing - set(TESTED_ELSEWHERE) - STILL_TO_COME) == []
+
+
+def test_every_compiled_module_is_named() -> None:
+    assert sorted(native.MODULES) == sorted(p.stem for p in (SOURCE / "native").glob("*.pyx"))
 
 
 def test_every_exception_is_needed() -> None:
