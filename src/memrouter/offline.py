@@ -15,6 +15,7 @@ from rich.text import Text
 from memrouter import app, start
 from memrouter.app import Parts, Remembering
 from memrouter.config import Config
+from memrouter.counts import counted
 from memrouter.domain import Budget, Hit, KeyId, KeyRecord, Scope, VaultId
 from memrouter.edge import auth, export
 from memrouter.edge.jsonl import JsonLines
@@ -44,20 +45,28 @@ def store_file(
 ) -> bool:
     """Store a JSONL file of any length, tell how it went; False if any line failed."""
 
-    async def store(opened: Opened) -> JsonLines:
+    async def store(opened: Opened) -> tuple[JsonLines, int]:
         read = JsonLines(opened.scope.session, opened.parts.clock.now(), _ANY_NUMBER)
-        await _store(opened, read, file)
+        new = await _store(opened, read, file)
         with Progress(console=console, transient=True) as progress:
             await _embed(opened, progress)
-        return read
+        return read, new
 
-    read = with_vault(config, key, user, session, store, new=True)
+    read, new = with_vault(config, key, user, session, store, new=True)
     for error in read.errors:
         console.print(f"line {error.line}: {error.reason}", markup=False, highlight=False)
     if read.failed > len(read.errors):
         console.print(f"and {read.failed - len(read.errors):,} more")
-    console.print(f"Stored {read.count - read.failed:,} memories from {read.count:,} items")
+    console.print(f"Stored {counted(new, 'new memory', 'new memories')}{_of(read, new)}")
     return not read.failed
+
+
+def _of(read: JsonLines, new: int) -> str:
+    lines = f" from {counted(read.count, 'item')}"
+    known = read.count - read.failed - new
+    if not known:
+        return lines
+    return f"{lines}; {known:,} {'was' if known == 1 else 'were'} there already"
 
 
 def write_file(config: Config, key: str, user: str, session: str, file: BinaryIO) -> None:
@@ -151,18 +160,23 @@ async def _key(parts: Parts, key: str) -> KeyRecord | None:
     return await parts.directory.key_by_id(account, KeyId(key)) if account else None
 
 
-async def _store(opened: Opened, read: JsonLines, file: BinaryIO) -> None:
-    """Store what a file holds while it is read; what is stored already is skipped."""
+async def _store(opened: Opened, read: JsonLines, file: BinaryIO) -> int:
+    """Store what a file holds while it is read; what is stored already is skipped.
+
+    returns  how many memories were new
+    """
     parts, rooms = opened.parts, opened.rooms
     uploads = Uploads(parts.store, rooms.historian, rooms.memory, parts.clock)
     chains = Chains()
+    new = 0
     block = b"."
     while block:
         block = await asyncio.to_thread(file.read, _BLOCK_BYTES)
         read.feed(block) if block else read.finish()
         if not block or len(read.items) >= _BATCH:
-            await uploads.store(opened.scope.vault, read.items, chains)
+            new += await uploads.store(opened.scope.vault, read.items, chains)
             read.items.clear()
+    return new
 
 
 async def _embed(opened: Opened, progress: Progress) -> None:

@@ -31,7 +31,8 @@ async def test_an_export_can_be_uploaded_again(api: Api) -> None:
     assert await other.exported() == exported
     for _ in range(2):  # it holds them already, as the vault does that they come from
         assert (await other("POST", "/upload", lines))["stats"]["stored"] == 5
-        assert (await api("POST", "/upload", lines))["stats"]["stored"] == 5
+        done = await api("POST", "/upload", lines)
+        assert (done["stats"]["stored"], done["new"]) == (5, 0)
     assert await other.exported() == exported == await api.exported()
     assert len(await other.exported(**SESSION)) == 2
 
@@ -61,9 +62,11 @@ async def test_an_empty_vault_exports_nothing(api: Api) -> None:
 
 
 async def test_the_same_upload_is_stored_once(api: Api) -> None:
-    for _ in range(3):
+    for new in (3, 0, 0):
         done = await api("POST", "/upload", UPLOAD)
         assert done["stats"] == {"inputItems": 3, "memories": 3, "stored": 3, "failed": 0}
+        assert (done.get("new", 3), done.get("known", 0)) == (new, 3 - new)
+        assert ("; 3 of them were there already" in done["message"]) is (not new)
         api.world.clock.advance(days=1)
     assert len(await api.texts()) == 3
     later = b'{"content": "User prefers dark mode", "timestamp": 1733000000001}'
@@ -129,6 +132,7 @@ async def test_a_bad_line_is_named_and_the_rest_stored(api: Api, line: bytes, re
     done = await api("POST", "/upload", body)
     assert done["status"] == "partial"
     assert done["stats"] == {"inputItems": 3, "memories": 2, "stored": 2, "failed": 1}
+    assert not {"new", "known"} & done.keys()  # all were new
     [error] = done["errors"]
     assert error["line"] == 3
     assert reason in error["reason"]

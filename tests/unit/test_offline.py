@@ -63,13 +63,16 @@ def desk(tmp_path: Path) -> Desk:
 def test_in_out_and_found(desk: Desk) -> None:
     lines = b'{"content":"My dog is called Rex.","timestamp":1733000000000}\n{"content":"tea"}\n'
     assert desk.store(lines)
-    assert "Stored 2 memories from 2 items" in desk.shown.getvalue()
+    assert "Stored 2 new memories from 2 items\n" in desk.shown.getvalue()
     assert [line["content"] for line in desk.lines()] == ["My dog is called Rex.", "tea"]
     first = desk.found("What is my dog called?").splitlines()[1]
     assert "2024-11-30 20:53" in first
     assert "My dog is called Rex." in first
     assert desk.store(lines)  # again: nothing is stored twice
     assert len(desk.lines()) == 2
+    assert "Stored 0 new memories from 2 items; 2 were there already" in desk.shown.getvalue()
+    assert desk.store(lines + b'{"content":"coffee"}\n{"content":"coffee"}')
+    assert "Stored 1 new memory from 4 items; 3 were there already" in desk.shown.getvalue()
 
 
 def test_what_is_stored_is_shown_as_it_is(desk: Desk) -> None:
@@ -92,7 +95,7 @@ def test_bad_lines_are_named(desk: Desk) -> None:
     shown = desk.shown.getvalue()
     assert "line 2: Not" in shown
     assert "and 51 more" in shown
-    assert "Stored 1 memories from 152 items" in shown
+    assert "Stored 1 new memory from 152 items\n" in shown
 
 
 def test_files_may_be_longer_than_uploads(desk: Desk) -> None:

@@ -107,10 +107,11 @@ class MemoryApi:
         await _read(to, request, read, self._parts.max_body_bytes)
         if not read.count:
             raise BadRequest("The upload is empty", 'Send one JSON object a line: {"content": "…"}')
+        new = 0
         if read.items:
             await self._parts.embeddings.agree(to.scope.vault, to.asked.embedding, choose=True)
-            await self._uploads.store(to.scope.vault, read.items)
-        return bodies.answer(_uploaded(to, read))
+            new = await self._uploads.store(to.scope.vault, read.items)
+        return bodies.answer(_uploaded(to, read, new))
 
     async def export(self, request: Request) -> Response:
         """The whole vault, or one session of it, as JSONL that can be uploaded again."""
@@ -245,8 +246,10 @@ def _feed(read: JsonLines, block: bytes | None) -> TooLarge | None:
     return None
 
 
-def _uploaded(to: Access, read: JsonLines) -> UploadAnswer:
+def _uploaded(to: Access, read: JsonLines, new: int) -> UploadAnswer:
     stored = len(read.items)
+    known = stored - new
+    message = f"Stored {stored} memories from {read.count} items"
     return UploadAnswer(
         status="partial" if read.failed else "complete",
         memory_key=to.masked,
@@ -255,9 +258,11 @@ def _uploaded(to: Access, read: JsonLines) -> UploadAnswer:
         stats=UploadStats(
             input_items=read.count, memories=stored, stored=stored, failed=read.failed
         ),
+        known=known,
+        new=new if known else None,
         errors=read.errors,
         errors_left_out=read.failed - len(read.errors),
-        message=f"Stored {stored} memories from {read.count} items",
+        message=f"{message}; {known} of them were there already" if known else message,
     )
 
 

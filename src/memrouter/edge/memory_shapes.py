@@ -228,6 +228,13 @@ class UploadAnswer(
         list[LineError], msgspec.Meta(description="The first 100 lines that failed, and why.")
     ] = []
     errors_left_out: int = 0
+    known: Annotated[
+        int,
+        msgspec.Meta(description="Of the stored, those that the vault, or a line above, had."),
+    ] = 0
+    new: Annotated[
+        int | None, msgspec.Meta(description="The others of the stored, where some were known.")
+    ] = None
 
 
 class StatsAnswer(msgspec.Struct, kw_only=True):
