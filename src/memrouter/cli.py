@@ -23,6 +23,9 @@ from memrouter.ports import Directory
 
 Result = TypeVar("Result")
 
+_BEGIN = {"serve", "restore"}
+"""Commands that may make a data folder; `demo` has one of its own."""
+
 
 class _Group(click.Group):
     """Turns our errors into a message and a hint, without a traceback."""
@@ -58,7 +61,16 @@ def cli(ctx: click.Context, file: Path | None, data_dir: str | None) -> None:
         os.environ[PREFIX + "DATA_DIR"] = data_dir
     if file:
         os.environ[PREFIX + "CONFIG"] = str(file)
-    ctx.obj = lambda: load(os.environ, file)
+
+    def config() -> Config:
+        from memrouter import start  # noqa: PLC0415 - help must come at once
+
+        loaded = load(os.environ, file)
+        if ctx.invoked_subcommand not in _BEGIN:
+            start.refuse_missing(loaded)
+        return loaded
+
+    ctx.obj = config
 
 
 @cli.command()

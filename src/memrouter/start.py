@@ -19,6 +19,8 @@ from memrouter.ports import Directory
 _ACCOUNT_KEY = re.compile(r"mk_[A-Za-z0-9_-]{32,}")
 KEYRING_FILE = "keyring.db"
 SECRET_FILE = "secret.key"  # noqa: S105 - its name
+_DATA = ("directory.db", "vaults", KEYRING_FILE)
+"""Any of these is in a folder that has been served from, or restored into."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,24 @@ def data_folder(config: Config) -> Path:
             "Choose another with MEMROUTER_DATA_DIR or --data-dir, or mend its mode",
         ) from None
     return folder
+
+
+def refuse_missing(config: Config) -> None:
+    """Raise ConfigError if there is nothing yet in the data folder, so that none is made by mistake.
+
+    For what is done with data that are there: a misspelt folder would be made, and be empty.
+    """
+    folder = Path(config.data_dir).expanduser()
+    there = os.path.lexists(folder)
+    if there and not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
+        return  # data_folder says what is wrong with it
+    if any((folder / name).exists() for name in _DATA):
+        return
+    found = "holds nothing of memrouter" if there else "is not there"
+    raise ConfigError(
+        f"The data folder {folder.absolute()} {found}",
+        "Check --data-dir or MEMROUTER_DATA_DIR; `memrouter serve` and `restore` make a new one",
+    )
 
 
 def secret_key(config: Config, folder: Path) -> str:

@@ -31,10 +31,26 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("MEMROUTER_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "200")
 
+    begun(tmp_path / "data")
+
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(cli, arguments, prog_name="memrouter")
 
     return run
+
+
+def begun(folder: Path) -> Path:
+    """A data folder as a start leaves it."""
+
+    async def begin() -> None:
+        directory = SqliteDirectory(folder)
+        await directory.first_account()
+        await directory.close()
+
+    folder.mkdir()
+    asyncio.run(begin())
+    assert (folder / "directory.db").exists()
+    return folder
 
 
 def ids(listed: str) -> dict[str, str]:
@@ -228,9 +244,46 @@ def test_any_name_can_be_listed(run: Run, name: str) -> None:
 
 
 def test_the_data_dir_can_be_given(run: Run, tmp_path: Path) -> None:
-    assert run("--data-dir", str(tmp_path / "other"), "keys", "create").exit_code == 0
-    assert (tmp_path / "other" / "directory.db").exists()
-    assert not (tmp_path / "data").exists()
+    other = begun(tmp_path / "other")
+    assert run("--data-dir", str(other), "keys", "create", "alice").exit_code == 0
+    assert list(ids(run("--data-dir", str(other), "keys", "list").output)) == ["alice"]
+    assert ids(run("--data-dir", "data", "keys", "list").output) == {}
+
+
+ON_DATA = [
+    "keys create",
+    "keys list",
+    "doctor",
+    "doctor --deep",
+    "import in.jsonl --key k",
+    "export --key k",
+    "search x --key k",
+    "backup there",
+    "vaults encrypt",
+    "vaults find --key k",
+    "vaults delete --key k --yes",
+    "secrets rotate",
+    "embedder show",
+    "embedder use static",
+]
+
+
+@pytest.mark.parametrize("command", ON_DATA)
+def test_a_misspelt_data_folder_is_not_made(run: Run, tmp_path: Path, command: str) -> None:
+    (tmp_path / "in.jsonl").touch()
+    missing = tmp_path / "daat"
+    result = run("--data-dir", str(missing), *command.split())
+    assert result.exit_code == 1
+    assert f"{missing} is not there" in result.output
+    assert "--data-dir" in result.output
+    assert not missing.exists()
+
+
+def test_a_restore_may_make_a_data_folder(run: Run, tmp_path: Path) -> None:
+    run("keys", "create", "alice")
+    assert run("backup", "there").exit_code == 0
+    assert run("--data-dir", "new", "restore", "there").exit_code == 0
+    assert list(ids(run("--data-dir", "new", "keys", "list").output)) == ["alice"]
 
 
 def test_a_config_file_can_be_given(
@@ -238,9 +291,9 @@ def test_a_config_file_can_be_given(
 ) -> None:
     monkeypatch.delenv("MEMROUTER_DATA_DIR")
     file = tmp_path / "my.toml"
-    file.write_text(f"data_dir = '{tmp_path / 'fromfile'}'")
-    assert run("--config", str(file), "keys", "create").exit_code == 0
-    assert (tmp_path / "fromfile" / "directory.db").exists()
+    file.write_text(f"data_dir = '{begun(tmp_path / 'fromfile')}'")
+    assert run("--config", str(file), "keys", "create", "alice").exit_code == 0
+    assert list(ids(run("--config", str(file), "keys", "list").output)) == ["alice"]
 
 
 COMMANDS = [
@@ -270,8 +323,8 @@ def test_a_hint_that_asks_ends_as_a_question(run: Run, monkeypatch: pytest.Monke
 
 
 def test_a_folder_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("a file")
-    result = run("keys", "list")
+    (tmp_path / "file").write_text("a file")
+    result = run("--data-dir", "file", "keys", "list")
     assert result.exit_code == 1
     assert "cannot be written" in result.output
     assert "--data-dir" in result.output

@@ -12,6 +12,13 @@ from click.testing import CliRunner
 from memrouter import custody, offline, reembedding
 from memrouter.cli import cli
 
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path) -> None:
+    """A data folder in which there was something once."""
+    (tmp_path / "vaults").mkdir()
+
+
 TYPED: dict[str, tuple[list[str], str, dict[str, Any]]] = {
     "import": (
         ["import", "-", "--key", "k"],

@@ -56,6 +56,25 @@ def test_a_folder_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None
         assert "MEMROUTER_DATA_DIR" in refused.value.hint
 
 
+@pytest.mark.parametrize("made", ["", "other/x"], ids=["empty", "something else"])
+def test_a_folder_without_data_is_refused_where_data_are_needed(tmp_path: Path, made: str) -> None:
+    missing = tmp_path / "daat"
+    with pytest.raises(ConfigError, match="is not there") as refused:
+        start.refuse_missing(Config(data_dir=str(missing)))
+    assert str(missing) in str(refused.value)
+    assert "MEMROUTER_DATA_DIR" in refused.value.hint
+    assert not missing.exists()
+    (missing / made).mkdir(parents=True)
+    with pytest.raises(ConfigError, match="holds nothing"):
+        start.refuse_missing(Config(data_dir=str(missing)))
+
+
+@pytest.mark.parametrize("name", ["directory.db", "vaults", "keyring.db"])
+def test_a_folder_with_data_is_not_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    start.refuse_missing(Config(data_dir=str(tmp_path)))
+
+
 # --- keys ---
 
 
