@@ -7,9 +7,8 @@ An unknown name or a wrong value stops the start.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 from zoneinfo import ZoneInfo
@@ -18,6 +17,7 @@ import msgspec
 
 from memrouter.domain import Budget
 from memrouter.errors import ConfigError
+from memrouter.misconfigured import Place, Written, fault
 
 PREFIX = "MEMROUTER_"
 CONFIG_FILE = "memrouter.toml"
@@ -144,14 +144,17 @@ def load(env: Mapping[str, str], file: Path | None = None) -> Config:
     raises ConfigError that names the setting, for anything unknown or wrong
     """
     values = _from_file(file)
+    variables: dict[Place, str] = {}
     for name, value in sorted(env.items()):
         if name.startswith(PREFIX) and name != PREFIX + "CONFIG":
-            _put(values, name, value)
+            variables[_put(values, name, value)] = name
+    written = Written(prefix=PREFIX, variables=variables, file=str(file or CONFIG_FILE))
     try:
         config = msgspec.convert(values, Config, strict=False)
     except msgspec.ValidationError as e:
-        raise ConfigError(f"Configuration: {e}", _suggestion(str(e))) from None
-    return _checked(config)
+        message, hint = fault(values, Config, written)
+        raise ConfigError(message or f"Configuration: {e}", hint) from None
+    return _checked(config, written)
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:
@@ -172,7 +175,8 @@ _NAMED = ("providers", "embeddings")  # tables whose first level is named by the
 _LISTS = ("allowed_upstreams", "user_headers", "session_headers", "models")
 
 
-def _put(values: dict[str, Any], name: str, value: str) -> None:
+def _put(values: dict[str, Any], name: str, value: str) -> Place:
+    """Put a variable's value where it belongs, and say where that is."""
     path = name.removeprefix(PREFIX).lower().split("__")
     if not all(path):
         raise ConfigError(f"{name} is not a setting", "Names are joined by two underscores")
@@ -184,41 +188,24 @@ def _put(values: dict[str, Any], name: str, value: str) -> None:
             raise ConfigError(f"{name}: {parent} is a value, not a table", "Remove one of the two")
     is_list = last in _LISTS
     table[last] = [v.strip() for v in value.split(",") if v.strip()] if is_list else value
-
-
-def _suggestion(message: str) -> str:
-    unknown = message.split("unknown field `", 1)
-    if len(unknown) < 2:
-        return "See docs/reference/settings.md for every setting and its values"
-    name = unknown[1].split("`", 1)[0]
-    inside = " - at `" in message
-    inner: tuple[type[Section], ...] = (*SECTIONS[1:], Densities)
-    known = [f for s in inner for f in s.__struct_fields__] if inside else _names(Config)
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"Did you mean `{close[0]}`?" if close else "See docs/reference/settings.md"
-
-
-def _names(section: type[Section], path: str = "") -> Iterator[str]:
-    for field in msgspec.structs.fields(section):
-        yield path + field.name
-        if isinstance(field.default, Section):
-            yield from _names(type(field.default), f"{path}{field.name}__")
+    return tuple(path)
 
 
 SECTIONS: tuple[type[Section], ...] = (Config, Provider, Embeddings, Density, InfiniteChat)
 
 
-def _checked(config: Config) -> Config:
+def _checked(config: Config, written: Written) -> Config:
     try:
         config.zone()
     except (KeyError, ValueError, OSError):
         raise ConfigError(
-            f"timezone: {config.timezone!r} is not known here", "Use an IANA name, as Europe/Berlin"
+            f"{written.of(('timezone',))}: {config.timezone!r} is not known here",
+            "Use an IANA name, as Europe/Berlin",
         ) from None
     if config.database_url and not config.database_url.startswith("sqlite:"):
         raise ConfigError(
-            "database_url: only the embedded SQLite store is available in this version",
-            "Leave MEMROUTER_DATABASE_URL empty",
+            f"{written.of(('database_url',))}: this version has only the embedded SQLite store",
+            "Leave it empty, or leave it out",
         )
     lower = cast("Any", msgspec.structs.replace)
     return cast(

@@ -48,7 +48,7 @@ def data_folder(config: Config) -> Path:
 
 
 def refuse_missing(config: Config) -> None:
-    """Raise ConfigError if there is nothing yet in the data folder, so that none is made by mistake.
+    """Raise ConfigError if there is nothing in the data folder yet.
 
     For what is done with data that are there: a misspelt folder would be made, and be empty.
     """

@@ -312,8 +312,8 @@ def test_a_wrong_setting_stops_every_command(
     monkeypatch.setenv("MEMROUTER_PROT", "1")
     result = run(*command)
     assert result.exit_code == 1
-    assert "unknown field `prot`" in result.output
-    assert "Did you mean `port`?" in result.output
+    assert "MEMROUTER_PROT is not a setting" in result.output
+    assert "Did you mean `MEMROUTER_PORT`?" in result.output
     assert "Traceback" not in result.output
 
 

@@ -170,55 +170,103 @@ def test_the_environment_wins(tmp_path: Path) -> None:
 
 # environment → (what the error names, what the hint says)
 WRONG: dict[str, tuple[dict[str, str], str, str]] = {
-    "unknown": ({"MEMROUTER_PROT": "1"}, "prot", "Did you mean `port`?"),
-    "unknown, like nothing": ({"MEMROUTER_XYZZY": "1"}, "xyzzy", "settings.md"),
+    "unknown": ({"MEMROUTER_PROT": "1"}, "MEMROUTER_PROT is not", "mean `MEMROUTER_PORT`?"),
+    "unknown, like nothing": ({"MEMROUTER_XYZZY": "1"}, "MEMROUTER_XYZZY is not", "settings.md"),
     "unknown in a provider": (
         {"MEMROUTER_PROVIDERS__OPENAI__APIKEY": "1"},
-        "apikey",
-        "Did you mean `api_key`?",
+        "MEMROUTER_PROVIDERS__OPENAI__APIKEY is not a setting",
+        "Did you mean `MEMROUTER_PROVIDERS__OPENAI__API_KEY`?",
     ),
-    "unknown density": ({"MEMROUTER_DENSITY__HUGE__TOKENS": "1"}, "huge", "settings.md"),
+    "unknown density": (
+        {"MEMROUTER_DENSITY__HUGE__TOKENS": "1"},
+        "MEMROUTER_DENSITY__HUGE__TOKENS is not a setting",
+        "settings.md",
+    ),
     "one underscore": (
         {"MEMROUTER_DENSITY_LOW_TOKENS": "1"},
-        "density_low_tokens",
-        "`density__low__tokens`?",
+        "MEMROUTER_DENSITY_LOW_TOKENS is not",
+        "`MEMROUTER_DENSITY__LOW__TOKENS`?",
     ),
-    "three underscores": ({"MEMROUTER_DENSITY___LOW": "1"}, "_low", "`low`"),
-    "a density": ({"MEMROUTER_DENSITY__DEFALT__TOKENS": "1"}, "defalt", "`default`"),
+    "three underscores": (
+        {"MEMROUTER_DENSITY___LOW": "1"},
+        "MEMROUTER_DENSITY___LOW is not",
+        "`MEMROUTER_DENSITY__LOW`?",
+    ),
+    "a density": (
+        {"MEMROUTER_DENSITY__DEFALT__TOKENS": "1"},
+        "MEMROUTER_DENSITY__DEFALT__TOKENS is not",
+        "`MEMROUTER_DENSITY__DEFAULT__TOKENS`?",
+    ),
     "nothing behind the prefix": ({"MEMROUTER_": "1"}, "MEMROUTER_", "two underscores"),
     "nothing between": ({"MEMROUTER_DENSITY____LOW": "1"}, "DENSITY____LOW", "two underscores"),
     "nothing at the end": ({"MEMROUTER_DENSITY__": "1"}, "DENSITY__", "two underscores"),
-    "no number": ({"MEMROUTER_PORT": "http"}, "port", "settings.md"),
-    "no port": ({"MEMROUTER_PORT": "65536"}, "port", "settings.md"),
-    "a negative port": ({"MEMROUTER_PORT": "-1"}, "port", "settings.md"),
-    "no workers": ({"MEMROUTER_WORKERS": "0"}, "workers", "settings.md"),
-    "half a worker": ({"MEMROUTER_WORKERS": "1.5"}, "workers", "settings.md"),
-    "an empty number": ({"MEMROUTER_PORT": ""}, "port", "settings.md"),
-    "no time": ({"MEMROUTER_RECALL_TIMEOUT_S": "0"}, "recall_timeout_s", "settings.md"),
-    "a negative time": ({"MEMROUTER_STICKY_S": "-1"}, "sticky_s", "settings.md"),
-    "not a number": ({"MEMROUTER_RECALL_TIMEOUT_S": "nan"}, "recall_timeout_s", "settings.md"),
-    "a table as a value": ({"MEMROUTER_DENSITY": "high"}, "density", "settings.md"),
-    "a value as a table": ({"MEMROUTER_PORT__X": "1"}, "port", "settings.md"),
+    "no number": (
+        {"MEMROUTER_PORT": "http"},
+        "MEMROUTER_PORT is 'http', but must be a whole number from 0 to 65535",
+        "settings.md",
+    ),
+    "no port": ({"MEMROUTER_PORT": "65536"}, "MEMROUTER_PORT is '65536'", "settings.md"),
+    "a negative port": ({"MEMROUTER_PORT": "-1"}, "MEMROUTER_PORT is '-1'", "settings.md"),
+    "no workers": (
+        {"MEMROUTER_WORKERS": "0"},
+        "MEMROUTER_WORKERS is '0', but must be a whole number, at least 1",
+        "settings.md",
+    ),
+    "half a worker": ({"MEMROUTER_WORKERS": "1.5"}, "MEMROUTER_WORKERS is '1.5'", "settings.md"),
+    "an empty number": ({"MEMROUTER_PORT": ""}, "MEMROUTER_PORT is ''", "settings.md"),
+    "no time": (
+        {"MEMROUTER_RECALL_TIMEOUT_S": "0"},
+        "MEMROUTER_RECALL_TIMEOUT_S is '0', but must be a number above 0",
+        "settings.md",
+    ),
+    "a negative time": (
+        {"MEMROUTER_STICKY_S": "-1"},
+        "MEMROUTER_STICKY_S is '-1', but must be a number, at least 0",
+        "settings.md",
+    ),
+    "not a number": ({"MEMROUTER_RECALL_TIMEOUT_S": "nan"}, "RECALL_TIMEOUT_S is", "settings.md"),
+    "a table as a value": (
+        {"MEMROUTER_DENSITY": "high"},
+        "MEMROUTER_DENSITY has no value of its own, only settings in it: low, default",
+        "settings.md",
+    ),
+    "a value as a table": (
+        {"MEMROUTER_PORT__X": "1"},
+        "MEMROUTER_PORT__X is not a setting",
+        "Did you mean `MEMROUTER_PORT`?",
+    ),
     "both": (
         {"MEMROUTER_PORT": "1", "MEMROUTER_PORT__X": "1"},
         "MEMROUTER_PORT__X",
         "Remove one",
     ),
-    "a log level": ({"MEMROUTER_LOG_LEVEL": "INFO"}, "log_level", "settings.md"),
-    "a provider's format": (
-        {"MEMROUTER_PROVIDERS__X__FORMAT": "grpc"},
-        "providers",
+    "a log level": (
+        {"MEMROUTER_LOG_LEVEL": "INFO"},
+        "MEMROUTER_LOG_LEVEL is 'INFO', but must be debug, info, warning or error",
         "settings.md",
     ),
-    "half a density": ({"MEMROUTER_DENSITY__LOW__TOKENS": "1"}, "density.low", "settings.md"),
-    "tiny chunks": ({"MEMROUTER_CHUNK_TOKENS": "15"}, "chunk_tokens", "settings.md"),
-    "a time zone": ({"MEMROUTER_TIMEZONE": "Mars/Olympus"}, "timezone", "IANA"),
-    "a path as a time zone": ({"MEMROUTER_TIMEZONE": "../../etc/passwd"}, "timezone", "IANA"),
-    "no time zone": ({"MEMROUTER_TIMEZONE": ""}, "timezone", "IANA"),
-    "a database": ({"MEMROUTER_DATABASE_URL": "postgresql://x/y"}, "database_url", "DATABASE_URL"),
+    "a provider's format": (
+        {"MEMROUTER_PROVIDERS__X__FORMAT": "grpc"},
+        "MEMROUTER_PROVIDERS__X__FORMAT is 'grpc', but must be openai, anthropic or gemini",
+        "settings.md",
+    ),
+    "half a density": (
+        {"MEMROUTER_DENSITY__LOW__TOKENS": "1"},
+        "MEMROUTER_DENSITY__LOW__MEMORIES is missing: it must be a whole number, at least 1",
+        "settings.md",
+    ),
+    "tiny chunks": ({"MEMROUTER_CHUNK_TOKENS": "15"}, "CHUNK_TOKENS is '15'", "settings.md"),
+    "a time zone": ({"MEMROUTER_TIMEZONE": "Mars/Olympus"}, "MEMROUTER_TIMEZONE", "IANA"),
+    "a path as a time zone": ({"MEMROUTER_TIMEZONE": "../../etc/passwd"}, "TIMEZONE", "IANA"),
+    "no time zone": ({"MEMROUTER_TIMEZONE": ""}, "MEMROUTER_TIMEZONE", "IANA"),
+    "a database": (
+        {"MEMROUTER_DATABASE_URL": "postgresql://x/y"},
+        "MEMROUTER_DATABASE_URL",
+        "Leave it",
+    ),
     "a boolean": (
         {"MEMROUTER_INFINITE_CHAT__ENABLED": "maybe"},
-        "infinite_chat.enabled",
+        "MEMROUTER_INFINITE_CHAT__ENABLED is 'maybe', but must be true or false",
         "settings.md",
     ),
 }
@@ -235,12 +283,34 @@ def test_what_is_wrong_is_named(env: dict[str, str], names: str, hint: str) -> N
 FILES: dict[str, tuple[str | bytes, str, str]] = {
     "no TOML": ("port = ", "not valid TOML", "line"),
     "no UTF-8": (b"host = '\xff'", "not valid TOML", "line"),
-    "unknown": ("prot = 1", "prot", "Did you mean `port`?"),
-    "unknown table": ("[provider.openai]\napi_key = 'x'", "provider", "Did you mean `providers`?"),
-    "another type": ("port = [1]", "port", "settings.md"),
-    "no list": ("allowed_upstreams = 'a'", "allowed_upstreams", "settings.md"),
-    "a value where a table is": ("density = 1", "density", "settings.md"),
-    "a true that is no number": ("port = true", "port", "settings.md"),
+    "unknown": ("prot = 1", "prot in m.toml is not a setting", "Did you mean `port`?"),
+    "unknown table": (
+        "[provider.openai]\napi_key = 'x'",
+        "provider in m.toml is not a setting",
+        "Did you mean `providers.openai.api_key`?",
+    ),
+    "another type": (
+        "port = [1]",
+        "port in m.toml is [1], but must be a whole number from 0 to 65535",
+        "settings.md",
+    ),
+    "no list": (
+        "allowed_upstreams = 'a'",
+        "allowed_upstreams in m.toml is 'a', but must be a list of texts",
+        "settings.md",
+    ),
+    "a value where a table is": ("density = 1", "density in m.toml has no value", "settings.md"),
+    "a true that is no number": ("port = true", "port in m.toml is True", "settings.md"),
+    "in a table by name": (
+        "[embeddings.big]\nbase_url = 'http://x'\nmodel = 'm'",
+        "embeddings.big.dimension in m.toml is missing",
+        "settings.md",
+    ),
+    "no text": (
+        "[providers.openai]\napi_key = 4711",
+        "providers.openai.api_key in m.toml is none, but must be a text",
+        "settings.md",
+    ),
 }
 
 
@@ -250,7 +320,7 @@ def test_what_is_wrong_in_a_file_is_named(
 ) -> None:
     with pytest.raises(ConfigError) as wrong:
         load({}, written(tmp_path, text, "m.toml"))
-    assert names in str(wrong.value)
+    assert names in str(wrong.value).replace(f"{tmp_path}/", "")
     assert hint in wrong.value.hint
 
 
@@ -265,6 +335,10 @@ SECRETS = {
     "MEMROUTER_PROVIDERS__OPENAI__API_KEYS": "sk-secret",
     "MEMROUTER_ACCOUNT_KEYS": "mk_secret",
     "MEMROUTER_SECRET_KEYS": "mk_secret",
+    "MEMROUTER_PROVIDERS": "sk-secret",
+    "MEMROUTER_PROVIDERS__OPENAI": "sk-secret",
+    "MEMROUTER_EMBEDDINGS": "sk-secret",
+    "MEMROUTER_SECRET_KEY__X": "mk_secret",
 }
 
 
