@@ -11,6 +11,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # One thread a library: the event loop and the embedder's pool are the threads there are. These
 # must be set before numpy and the tokenizer are loaded.
@@ -23,6 +24,7 @@ _ARENAS = 2
 os.environ.setdefault("MALLOC_ARENA_MAX", str(_ARENAS))
 
 import uvicorn  # noqa: E402
+from uvicorn.supervisors import Multiprocess  # noqa: E402
 
 from memrouter import start  # noqa: E402
 from memrouter.app import check, open_directory  # noqa: E402
@@ -47,27 +49,45 @@ def serve(config: Config, show: Callable[[str], None]) -> None:
     started = asyncio.run(_first_step(config))
     start.secret_key(config, folder)  # made here, before several workers look for it
     show(start.banner(config, folder, started))
-    if config.workers > 1:
-        _share_metrics(folder)
-    uvicorn.run(
-        "memrouter.app:create",
-        factory=True,
-        host=config.host,
-        port=config.port,
-        workers=config.workers,
-        loop="uvloop",
-        http=Connection,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # whose address a request has is nothing to us
-        date_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=max(1, round(config.stop_timeout_s)),
-        backlog=2048,
-    )
+    options: dict[str, Any] = {
+        "app": "memrouter.app:create",
+        "factory": True,
+        "host": config.host,
+        "port": config.port,
+        "workers": config.workers,
+        "loop": "uvloop",
+        "http": Connection,
+        "ws": "none",
+        "lifespan": "on",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,  # whose address a request has is nothing to us
+        "date_header": False,
+        "timeout_keep_alive": 75,
+        "timeout_graceful_shutdown": max(1, round(config.stop_timeout_s)),
+        "backlog": 2048,
+    }
+    if config.workers == 1:
+        uvicorn.run(**options)
+        return
+    _share_metrics(folder)
+    shared = uvicorn.Config(**options)
+    _Workers(shared, [shared.bind_socket()]).run()
+
+
+class _Workers(Multiprocess):
+    """Processes that take connections from one socket."""
+
+    def terminate_all(self) -> None:
+        """Stop the workers, and take no more connections.
+
+        As long as the socket is open here, the system takes connections that no worker will answer:
+        who asks for the server's health while it stops would wait until it has stopped.
+        """
+        super().terminate_all()
+        for one in self.sockets:
+            one.close()
 
 
 def _check_address(host: str, port: int) -> None:

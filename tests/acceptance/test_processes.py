@@ -1,4 +1,5 @@
-"""Two servers over one data folder: what one stores or deletes, the other knows at once."""
+"""Several processes over one data folder: what one stores or deletes, the other knows at once;
+workers of a server that stops take nothing more."""
 
 from __future__ import annotations
 
@@ -6,9 +7,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 
-from .stack import Router
+from memrouter.testing.script import Answer
+
+from .conftest import ServedProvider
+from .stack import CLEAN_ENDS, Router, until
 
 PLACES = ("Lisbon", "Oslo", "Kyoto", "Quito", "Cairo", "Hanoi", "Perth", "Turin")
 
@@ -79,3 +84,36 @@ def test_a_process_forgets_with_the_other(pair: tuple[Router, Router]) -> None:
     ]
     asked(reader, key, "DELETE", "/v1/memory?reset=true")
     assert found(writer, key, "Where is my cabin?") == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_that_stops_refuses_new_connections(
+    new_router: Callable[..., Router], provider: ServedProvider, workers: str
+) -> None:
+    """While requests under way finish, who asks for its health is refused, and not let wait."""
+    router = new_router("--workers", workers)
+    assert router.process is not None
+    key = router.mint()
+    provider.queue(Answer(text="one two three", hold_after=1))
+    body = {"model": "gpt-5.5", "messages": said("hello")["messages"], "stream": True}
+    with router.http(key) as http, http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        blocks = answer.iter_raw()
+        next(blocks)
+        router.process.terminate()
+        until(lambda: refuses(router), what="connections to be refused")
+        assert router.process.poll() is None
+        provider.release()
+        assert b"three" in b"".join(blocks)
+    assert router.process.wait(20) in CLEAN_ENDS
+
+
+def refuses(router: Router) -> bool:
+    """Whether it takes no connection; one that it takes must be answered."""
+    try:
+        with router.http() as http:
+            http.get("/health", timeout=2)
+    except httpx2.ConnectError:
+        return True
+    except (httpx2.ReadError, httpx2.RemoteProtocolError):  # taken just as it stopped
+        return False
+    return False
