@@ -52,6 +52,8 @@ _SCHEMES: dict[str, Json] = {
     "google_parameter": {"type": "apiKey", "in": "query", "name": "key"},
     "supermemory_key": {"type": "apiKey", "in": "header", "name": "x-supermemory-api-key"},
 }
+_LATER = (429, 503)
+"""Statuses with Retry-After."""
 _REQUEST_ID = {"X-Request-ID": {"$ref": "#/components/headers/RequestID"}}
 
 
@@ -201,35 +203,34 @@ def _success(place: Place, described: Described, refs: dict[type, Json]) -> Json
         }
     answers = {str(described.status): success}
     if place == ("GET", "/health"):
-        answers["503"] = {**success, "description": ERRORS[503]}
+        answers["503"] = {**success, "description": "The router is stopping."}
     return answers
 
 
 def _failures(place: Place, described: Described, refs: dict[type, Json]) -> Json:
     if place in PROVIDERS:
         says = "An error of the provider, as it came; or one of ours, in the provider's shape."
-        return {"default": {"description": says, "headers": _REQUEST_ID, "content": {"*/*": {}}}}
+        content: Json = {"*/*": {}}
+        return {
+            "503": _failure(503, f"{ERRORS[503]} Or the provider's own.", content),
+            "default": _failure(0, says, content),
+        }
     statuses = {500, *described.errors}
     if not described.keyless:
         statuses |= {401}
     if described.account:
         statuses |= {403}
     if described.limited:
-        statuses |= {429} | ({402} if place[0] == "POST" else set())
+        statuses |= {429, 503} | ({402} if place[0] == "POST" else set())
     if described.body is not None or described.body_media:
         statuses |= {400, 413}
     content = {JSON: {"schema": refs[ErrorAnswer]}}
-    return {
-        str(status): {
-            "description": ERRORS[status],
-            "headers": {
-                **_REQUEST_ID,
-                **({"Retry-After": {"schema": {"type": "integer"}}} if status == 429 else {}),
-            },
-            "content": content,
-        }
-        for status in sorted(statuses)
-    }
+    return {str(status): _failure(status, ERRORS[status], content) for status in sorted(statuses)}
+
+
+def _failure(status: int, says: str, content: Json) -> Json:
+    later = {"Retry-After": {"schema": {"type": "integer"}}} if status in _LATER else {}
+    return {"description": says, "headers": {**_REQUEST_ID, **later}, "content": content}
 
 
 def _security(place: Place, described: Described) -> list[Json]:

@@ -387,7 +387,7 @@ ERRORS: Mapping[int, str] = {
     429: "The key sends more than it may.",
     500: "Something went wrong here.",
     502: "The provider cannot be reached.",
-    503: "The router is stopping.",
+    503: "The router, or this key, has as much under way as it may.",
 }
 
 LINKS: Mapping[Place, Mapping[str, Mapping[str, str]]] = {

@@ -88,6 +88,16 @@ def test_operations(method: str, path: str, operation: Json) -> None:
         assert ("401" in operation["responses"]) == (not described.keyless)
         assert bool(operation["security"]) == (not described.keyless)
         assert ("403" in operation["responses"]) >= described.account
+        assert ("429" in operation["responses"]) == described.limited
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=IDS)
+def test_what_has_bounds_says_when_to_come_back(method: str, path: str, operation: Json) -> None:
+    limited = {**OWN, **PROVIDERS}.get((method, path), OWN["GET", "/health"]).limited
+    assert ("503" in operation["responses"]) == (limited or path == "/health")
+    for status in {"429", "503"} & operation["responses"].keys():
+        told = operation["responses"][status]["headers"]
+        assert ("Retry-After" in told) == limited
 
 
 def test_an_error_of_ours_is_as_the_seed_says() -> None:
