@@ -7,6 +7,7 @@ request that has begun is never cut off, so a key may end a little over it.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import date, timedelta
 from time import perf_counter
@@ -20,7 +21,8 @@ from memrouter.errors import QuotaExhausted, RateLimited
 from memrouter.ports import Clock, Directory
 
 _MINUTE_S = 60.0
-_MOST_BUCKETS = 10_000
+_FORGOTTEN = 2
+"""Full buckets that are forgotten for each new one: as there are two, they do not pile up."""
 
 
 class Buckets:
@@ -28,7 +30,8 @@ class Buckets:
 
     def __init__(self, now_s: Callable[[], float] = perf_counter) -> None:
         self._now_s = now_s
-        self._levels: dict[KeyId, tuple[float, float]] = {}
+        self._levels: OrderedDict[KeyId, tuple[float, float]] = OrderedDict()
+        """How full each was, and when that was, the oldest first."""
 
     def take(self, key: KeyId, rate_per_minute: int) -> float:
         """Take a request out. Returns 0, or the seconds until there is one again."""
@@ -37,14 +40,19 @@ class Buckets:
         per_second = rate_per_minute / _MINUTE_S
         level = min(float(rate_per_minute), level + (now - at) * per_second)
         wait_s = 0.0 if level >= 1 else (1 - level) / per_second
-        if key not in self._levels and len(self._levels) >= _MOST_BUCKETS:
-            self._drop_full(now)
+        if key not in self._levels:
+            self._forget_full(now)
         self._levels[key] = (level if wait_s else level - 1, now)
+        self._levels.move_to_end(key)
         return wait_s
 
-    def _drop_full(self, now: float) -> None:
-        """Forget those that are full whatever their rate."""
-        self._levels = {k: (n, at) for k, (n, at) in self._levels.items() if now - at < _MINUTE_S}
+    def _forget_full(self, now: float) -> None:
+        """Forget some that are full whatever their rate."""
+        for _ in range(min(_FORGOTTEN, len(self._levels))):
+            oldest, (_level, at) = next(iter(self._levels.items()))
+            if now - at < _MINUTE_S:
+                return
+            del self._levels[oldest]
 
 
 class Limits:

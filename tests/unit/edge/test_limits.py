@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from memrouter.domain import AccountId, KeyId, KeyRecord, UsageRow, VaultId
-from memrouter.edge import auth, limits
+from memrouter.edge import auth
 from memrouter.edge.admission import Admission
 from memrouter.edge.asgi import Request
 from memrouter.edge.limits import Buckets, LimitedCallers, Limits
@@ -103,13 +103,25 @@ def test_every_key_has_a_bucket_of_its_own(world: World) -> None:
     assert world.buckets.take(KeyId("another"), 1) == 0
 
 
-def test_full_buckets_are_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_MOST_BUCKETS", 100)
+def test_full_buckets_are_forgotten_a_few_at_a_time(world: World) -> None:
     for i in range(100):
         world.buckets.take(KeyId(f"key_{i}"), 5)
     world.seconds += 61
-    world.buckets.take(KeyId("new"), 5)
-    assert len(world.buckets._levels) == 1
+    world.buckets.take(KeyId("key_0"), 5)
+    for i in range(60):
+        before = len(world.buckets._levels)
+        world.buckets.take(KeyId(f"new_{i}"), 5)
+        assert before - 1 <= len(world.buckets._levels) <= before + 1
+    assert set(world.buckets._levels) == {"key_0", *(f"new_{i}" for i in range(60))}
+
+
+def test_buckets_in_use_are_not_forgotten(world: World) -> None:
+    world.passed(2, 2)
+    for i in range(500):
+        world.seconds += 0.1
+        world.buckets.take(KeyId(f"new_{i}"), 5)
+    assert world.passed(2, 5) == 1
+    assert len(world.buckets._levels) == 501
 
 
 # --- admission ---
