@@ -107,13 +107,25 @@ def demo() -> None:
 
 @cli.command()
 @click.option("--deep", is_flag=True, help="Check every vault instead, each row of it.")
-@click.option("--repair", is_flag=True, help="With --deep: make anew what the texts give.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="As --deep, and make anew what is wrong and can be made from the memories.",
+)
 @click.pass_obj
 def doctor(config: Callable[[], Config], deep: bool, repair: bool) -> None:
     """Check that everything is in place; say what to do where it is not.
 
     The store, the embedder and its speed, each configured provider and its key, and a whole
     request through a server started for it. Ends with status 1 if anything is wrong.
+
+    --deep reads every vault: what SQLite finds, rows whose owners are gone, what recall scores
+    against the texts, chunks without vectors.
+
+    --repair does so, too, and makes anew what memories give in vaults that are not right: indexes
+    and index terms at once, vectors when the server starts next. Rows whose owners are gone are
+    deleted; memories stay as they are. Damaged pages come only from a backup: `memrouter restore
+    FOLDER --vault ID --force`.
     """
     if deep or repair:
         from memrouter.custody import examine_deeply  # noqa: PLC0415

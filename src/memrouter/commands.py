@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from memrouter.config import Config
+from memrouter.counts import counted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -133,7 +134,8 @@ def delete(config: Callable[[], Config], key: str, user: str) -> None:
     """
     from memrouter.custody import delete_vault  # noqa: PLC0415
 
-    click.echo(f"Deleted {delete_vault(config(), key, user):,} memories and their vault")
+    deleted = delete_vault(config(), key, user)
+    click.echo(f"Deleted {counted(deleted, 'memory', 'memories')} and the vault")
 
 
 @click.command()
@@ -143,7 +145,8 @@ def backup(config: Callable[[], Config], folder: Path) -> None:
     """Copy the data folder into FOLDER, while the server runs or not.
 
     Run again, it goes on where it broke off, copies only what changed, and removes what was
-    deleted. Encrypted vaults stay encrypted; secret.key is not copied: keep it elsewhere.
+    deleted. Encrypted vaults stay encrypted; secret.key is not copied: keep it elsewhere. FOLDER
+    may not lie inside the data folder.
     """
     from memrouter.custody import back_up  # noqa: PLC0415
 
@@ -184,7 +187,8 @@ def rotate(config: Callable[[], Config]) -> None:
     from memrouter.custody import rotate as run  # noqa: PLC0415
 
     wrapped, providers = run(config())
-    click.echo(f"Sealed {wrapped:,} keys of files and {providers:,} keys of providers anew")
+    of_files, of_providers = counted(wrapped, "key"), counted(providers, "key")
+    click.echo(f"Sealed {of_files} of files and {of_providers} of providers anew")
 
 
 @click.group()

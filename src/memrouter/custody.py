@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from memrouter import app, offline, start
 from memrouter.config import Config
+from memrouter.counts import counted
 from memrouter.domain import Analysis
 from memrouter.errors import Conflict, MemrouterError
 from memrouter.memory import analysis
@@ -45,7 +46,9 @@ def convert(config: Config, console: Console, *, encrypt: bool) -> bool:
     files.close()
     tell(console, failed)
     what = "Encrypted" if encrypt else "Decrypted"
-    console.print(f"{what} {converted:,} files; {len(paths) - converted - len(failed):,} were")
+    left = len(paths) - converted - len(failed)
+    were = "was" if left == 1 else "were"
+    console.print(f"{what} {counted(converted, 'file')}; {left:,} {were} already")
     if failed:
         console.print("Files in use are converted with the server stopped: run this again then")
     elif encrypt and not config.encrypt_vaults:
@@ -95,8 +98,14 @@ def rotate(config: Config) -> tuple[int, int]:
 
 
 def back_up(config: Config, target: Path, console: Console) -> bool:
-    """Bring a backup up to date, whether a server runs or not; whether all files are in it."""
+    """Bring a backup up to date, whether a server runs or not; whether all files are in it.
+
+    Raises Conflict if it would lie in the data folder, or something else is there.
+    """
     folder = start.data_folder(config)
+    if target.resolve().is_relative_to(folder.resolve()):
+        # It would go with what it is for, and a server may clean up there.
+        raise Conflict(f"{target} lies in the data folder", "Name a folder elsewhere")
     files = app.open_files(config, folder)
     try:
         with progress(console) as shown:
@@ -106,7 +115,8 @@ def back_up(config: Config, target: Path, console: Console) -> bool:
         files.close()
     tell(console, [f"{name}: {why}" for name, why in report.failed])
     console.print(
-        f"{report.copied:,} files copied, {report.unchanged:,} unchanged, {report.removed:,} gone"
+        f"{counted(report.copied, 'file')} copied, {report.unchanged:,} unchanged,"
+        f" {report.removed:,} gone"
     )
     if not config.secret_key:
         console.print(
@@ -143,7 +153,7 @@ def put_back(
     finally:
         files.close()
     tell(console, [f"{name}: {why}" for name, why in report.failed])
-    console.print(f"{report.copied:,} files restored and checked")
+    console.print(f"{counted(report.copied, 'file')} restored and checked")
     return not report.failed
 
 
@@ -169,9 +179,12 @@ def examine_deeply(config: Config, console: Console, *, repair: bool) -> bool:
                 shown.advance(task)
     finally:
         files.close()
-    console.print(f"{len(paths) - bad:,} of {len(paths):,} vaults are whole")
+    whole = len(paths) - bad
+    are = "is" if whole == 1 else "are"
+    console.print(f"{whole:,} of {counted(len(paths), 'vault')} {are} whole")
     if waiting:
-        console.print(f"{waiting:,} chunks get new vectors when the server starts")
+        new = "gets a new vector" if waiting == 1 else "get new vectors"
+        console.print(f"{counted(waiting, 'chunk')} {new} when the server starts")
     if bad:
         console.print(
             "→ `memrouter doctor --deep --repair` makes anew what the texts give; what is"

@@ -13,6 +13,7 @@ from rich.console import Console
 from memrouter import custody, demo, native, start
 from memrouter.app import Parts, build
 from memrouter.config import Config
+from memrouter.counts import counted
 from memrouter.domain import Target
 from memrouter.errors import MemrouterError
 from memrouter.upstream.providers import Provider
@@ -83,7 +84,7 @@ async def _store(parts: Parts) -> list[Line]:
 
 
 def _encryption(plain: int, encrypted: int, wanted: bool) -> Line:
-    found = f"{encrypted:,} files encrypted, {plain:,} plain"
+    found = f"{counted(encrypted, 'file')} encrypted, {plain:,} plain"
     if wanted and plain:
         todo = "They are encrypted when they are used; `memrouter vaults encrypt` does it now"
         return Line(ok=None, what="encryption", found=found, todo=todo)

@@ -66,7 +66,16 @@ TEACHES: dict[str, tuple[str, ...]] = {
     "": ("demo", "serve", "doctor", "keys", "import", "export", "search", "MEMROUTER_PORT", "toml"),
     "serve": ("--host", "--port", "--workers", "account key", "once", "SIGTERM"),
     "demo": ("no provider key", "restart"),
-    "doctor": ("store", "embedder", "provider", "status 1"),
+    "doctor": (
+        "store",
+        "embedder",
+        "provider",
+        "status 1",
+        "--repair As --deep",
+        "memories stay as they are",
+        "vectors when the server starts next",
+        "restore FOLDER --vault ID --force",
+    ),
     "keys": ("create", "list", "rotate", "revoke", "while the server runs"),
     "keys create": ("NAME", "never shown again", "vault of its own", "--account"),
     "keys list": ("id",),
@@ -199,6 +208,16 @@ def test_what_is_exported_is_its_owners_alone(run: Run, tmp_path: Path) -> None:
     assert run("import", "--key", id, "in.jsonl").exit_code == 0
     assert run("export", "--key", id, "out.jsonl").exit_code == 0
     assert stat.S_IMODE((tmp_path / "out.jsonl").stat().st_mode) == 0o600
+
+
+def test_one_memory_is_one(run: Run, tmp_path: Path) -> None:
+    run("keys", "create", "alice")
+    id = ids(run("keys", "list").output)["alice"]
+    (tmp_path / "in.jsonl").write_text('{"content": "I have a dog."}\n')
+    assert "Stored 1 new memory from 1 item" in run("import", "--key", id, "in.jsonl").output
+    deleted = run("vaults", "delete", "--key", id, "--yes")
+    assert deleted.output == "Deleted 1 memory and the vault\n"
+    assert "Sealed 0 keys of files and 0 keys of" in run("secrets", "rotate").output
 
 
 def test_the_last_account_key_stays(run: Run) -> None:

@@ -148,3 +148,32 @@ def test_a_rotation_without_the_old_secret_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SealBroken):
         custody.rotate(plain.with_(secret_key=NEW))
     assert custody.rotate(plain.with_(secret_key=f"{NEW},{OLD}")) == (0, 1)
+
+
+@pytest.mark.parametrize("inside", [".", "backup", "vaults/backup", "../data/backup"])
+def test_a_backup_does_not_lie_in_what_it_is_of(tmp_path: Path, inside: str) -> None:
+    folder = Folder(tmp_path / "data")
+    before = sorted(folder.path.rglob("*"))
+    with pytest.raises(Conflict, match="lies in the data folder"):
+        custody.back_up(folder.config, folder.path / inside, folder.console)
+    assert sorted(folder.path.rglob("*")) == before
+    (tmp_path / "link").symlink_to(folder.path)
+    with pytest.raises(Conflict, match="lies in the data folder"):
+        custody.back_up(folder.config, tmp_path / "link" / "backup", folder.console)
+    assert custody.back_up(folder.config, tmp_path / "data2", folder.console)
+
+
+def test_one_thing_is_not_many(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "data")
+    vault = custody.find_vault(folder.config, folder.key, "")
+    assert custody.back_up(folder.config, tmp_path / "there", folder.console)
+    for path in (folder.path / "vaults").glob("*/*.db"):
+        if path.stem != vault:
+            path.unlink()
+    assert custody.examine_deeply(folder.config, folder.console, repair=False)
+    assert custody.put_back(
+        folder.config, tmp_path / "there", folder.console, vault=vault, force=True
+    )
+    said = folder.shown.getvalue()
+    assert "1 of 1 vault is whole" in said
+    assert "1 file restored and checked" in said

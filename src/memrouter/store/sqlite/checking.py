@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from memrouter.counts import counted
 from memrouter.domain import ROLES, Analysis, VaultId
 from memrouter.errors import StoreError
 from memrouter.store.sqlite import encoding
@@ -69,7 +70,7 @@ def problems(db: Database, analysis: Analysis) -> list[str]:
         if damage != ["ok"]:
             return [f"{DAMAGED}: {line.splitlines()[0]}" for line in damage[:3]]
         orphans = len(db.all("foreign_keys"))
-        found = [f"{orphans} rows whose owners are gone"] if orphans else []
+        found = [f"{counted(orphans, 'row')} whose owners are gone"] if orphans else []
         return found + _meta(db, analysis) + _segments(db)
 
 
@@ -147,9 +148,9 @@ def _segments(db: Database) -> list[str]:
     return [
         line
         for count, line in (
-            (wrong, f"{wrong} rows of segments are wrong"),
-            (missing, f"{missing} chunks that recall does not see"),
-            (unlisted, f"{unlisted} chunks without a vector that do not wait for one"),
+            (wrong, f"{counted(wrong, 'wrong row')} of segments"),
+            (missing, f"{counted(missing, 'chunk')} that recall does not see"),
+            (unlisted, f"{counted(unlisted, 'chunk')} without a vector, not waiting for one"),
         )
         if count
     ]
@@ -158,10 +159,10 @@ def _segments(db: Database) -> list[str]:
 def _whole(segment: Segment, size: int, dimension: int, encoding_bytes: int) -> bool:
     if size != segment.size or len(segment.heads) != size * HEAD.itemsize:
         return False
-    counted = int(packing.heads([segment])["terms"].sum()) * 4
+    terms = int(packing.heads([segment])["terms"].sum()) * 4
     ids: Sequence[int] = packing.heads([segment])["id"].tolist()
     return (
-        len(segment.terms) == counted
+        len(segment.terms) == terms
         and len(segment.vectors) in (0, size * dimension)
         and len(segment.encoded) in (0, size)
         and len(segment.encodings) == len(segment.encoded) * encoding_bytes

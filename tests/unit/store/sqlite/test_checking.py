@@ -64,27 +64,27 @@ OFF = "PRAGMA foreign_keys = OFF"
 WRONG: dict[str, tuple[Callable[[Path], None], str, bool]] = {
     "a segment is gone": (
         change("DELETE FROM segment WHERE id = (SELECT min(id) FROM segment)"),
-        "chunks that recall does not see",
+        "that recall does not see",
         True,
     ),
     "a segment is cut": (
         change("UPDATE segment SET terms = x'00' WHERE id = (SELECT min(id) FROM segment)"),
-        "1 rows of segments are wrong",
+        "1 wrong row of segments",
         True,
     ),
     "a segment is another session's": (
         change("UPDATE segment SET session = 'x' WHERE session = ''"),
-        "rows of segments are wrong",
+        " of segments",
         True,
     ),
     "nobody waits": (
         change("DELETE FROM pending"),
-        "10 chunks without a vector that do not wait for one",
+        "10 chunks without a vector, not waiting for one",
         True,
     ),
     "a chunk has no turn": (
         change("DELETE FROM memory WHERE id = 3"),
-        "1 rows whose owners are gone",
+        "1 row whose owners are gone",
         True,
     ),
     "terms of other rules": (
