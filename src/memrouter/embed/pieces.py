@@ -6,9 +6,11 @@ takes a twentieth of tokenizing it.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -29,14 +31,15 @@ _KEPT = 12_288
 _LONGEST = 32
 """Characters of a piece that is kept; what is longer does not come again."""
 
-_Words = tuple[tuple[str, int], ...]
-"""The words of a piece, lower-case, and the place of the sum of each one's tokens."""
+_Piece = tuple[Any, ...]
+"""The place of a piece's sum; then each of its words, lower-case, and the place of that one's sum.
+Not nested: each object that a look-up touches is likely to come from memory, not from a cache."""
 
 
 class Adder:
     """Adds up the rows of the pieces that a text is made of. Compiled: native.pieces.Adder."""
 
-    def __init__(self, table: Vectors, pieces: dict[str, tuple[int, _Words]]) -> None:
+    def __init__(self, table: Vectors, pieces: dict[str, _Piece]) -> None:
         self._table = table
         self._pieces = pieces
 
@@ -53,10 +56,18 @@ class Adder:
         """The same for the first row of `found`; in the second each word counts by its rarity."""
         if not self.total(text, found[0]):
             return False
-        words = [word for piece in _PIECE.findall(text) for word in self._pieces[piece][1]]
-        weights = np.array([rarity.get(word, 0.0) for word, _ in words], np.float32)
-        found[1] = weights @ self._table.take([place for _, place in words], axis=0)
+        held = [self._pieces[piece] for piece in _PIECE.findall(text)]
+        weights = [rarity.get(word, 0.0) for piece in held for word in piece[1::2]]
+        places = [place for piece in held for place in piece[2::2]]
+        found[1] = np.array(weights, np.float32) @ self._table.take(places, axis=0)
         return True
+
+
+def to_length_1(rows: Vectors) -> list[float]:
+    """Divide rows by their lengths, which are returned; zeros stay. Compiled: native.pieces."""
+    lengths = [math.sqrt(row.dot(row)) for row in rows]
+    rows /= np.array([[length or 1.0] for length in lengths], np.float32)
+    return lengths
 
 
 def add_tokens(
@@ -91,8 +102,7 @@ class _Sums:
     """Sums of vectors by piece. What is in it stays as it is: it is read without a lock."""
 
     def __init__(self, room: int, dimension: int) -> None:
-        self.pieces: dict[str, tuple[int, _Words]] = {}
-        """Piece → the place of its sum, and its words."""
+        self.pieces: dict[str, _Piece] = {}
         self._table = np.empty((room, dimension), np.float32)
         self._used = 0
         self.adder: Adder = _adder(self._table, self.pieces)
@@ -102,11 +112,11 @@ class _Sums:
 
     def add(self, piece: str, words: Sequence[str], sums: Vectors) -> None:
         """sums  of the piece and of each of its words; of the piece alone if it is one word"""
-        first = self._used
+        places = list(range(self._used, self._used + len(sums)))
+        self._table[self._used : self._used + len(sums)] = sums
         self._used += len(sums)
-        self._table[first : self._used] = sums
-        places = range(self._used - len(words), self._used)
-        self.pieces[piece] = first, tuple(zip(words, places, strict=True))
+        pairs = zip(words, places[len(sums) - len(words) :], strict=True)
+        self.pieces[piece] = places[0], *chain.from_iterable(pairs)
 
 
 class Pieces:
@@ -124,15 +134,17 @@ class Pieces:
         self._sums = _Sums(_KEPT, self._dimension)
         self._lock = threading.Lock()
 
-    def total(self, text: str) -> Vector:
-        """The sum of the vectors of a text's tokens; zeros where it has none."""
-        found, whole, sums = np.empty(self._dimension, np.float32), _whole(text), self._sums
-        while not sums.adder.total(whole, found):
-            sums = self._holding(whole)
+    def totals(self, texts: Sequence[str]) -> Vectors:
+        """The sum of the vectors of each text's tokens; zeros where it has none."""
+        found = np.empty((len(texts), self._dimension), np.float32)
+        for text, row in zip(texts, found, strict=True):
+            whole, sums = _whole(text), self._sums
+            while not sums.adder.total(whole, row):
+                sums = self._holding(whole)
         return found
 
     def both(self, text: str, rarity: dict[str, float]) -> Vectors:
-        """That sum, and one in which each word counts by `rarity[word]`, all else not at all."""
+        """That sum of a text; then one in which words count by `rarity[word]`, all else not."""
         found, whole, sums = np.empty((2, self._dimension), np.float32), _whole(text), self._sums
         while not sums.adder.both(whole, rarity, found):
             sums = self._holding(whole)
@@ -186,4 +198,5 @@ def _whole(text: str) -> str:
 
 _native: Any = compiled("pieces")
 _adder: Any = _native.Adder if _native else Adder
+unit: Any = _native.to_length_1 if _native else to_length_1
 _add_tokens: Any = _native.add_tokens if _native else add_tokens

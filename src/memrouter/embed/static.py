@@ -8,7 +8,6 @@ directly.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,7 +19,8 @@ import numpy as np
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from memrouter.domain import Vector, Vectors
+from memrouter.domain import Vectors
+from memrouter.embed import pieces
 from memrouter.embed.pieces import Pieces
 from memrouter.embed.texts import fit
 from memrouter.errors import EmbedderError
@@ -76,11 +76,14 @@ class StaticEmbedder:
         return np.concatenate(done) if done else np.zeros((0, self.dimension), np.float32)
 
     def _query(self, text: str, rarity: Mapping[str, float]) -> Asked:
-        plain, weighted = map(_unit, self._pieces.both(text, dict(rarity)))
-        return Asked(weighted=weighted if weighted.any() else plain, plain=plain)
+        found = self._pieces.both(text, dict(rarity))
+        _, rare = pieces.unit(found)
+        return Asked(weighted=found[1] if rare else found[0], plain=found[0])
 
     def _passages(self, texts: Sequence[str]) -> Vectors:
-        return np.array([_unit(self._pieces.total(fit(text, _LONGEST))) for text in texts])
+        found = self._pieces.totals([fit(text, _LONGEST) for text in texts])
+        pieces.unit(found)
+        return found
 
 
 def _folder() -> Path:
@@ -88,8 +91,3 @@ def _folder() -> Path:
     if spec is None or spec.origin is None:
         raise EmbedderError("The package wordllama is not installed", "Install memrouter again")
     return Path(spec.origin).parent
-
-
-def _unit(vector: Vector) -> Vector:
-    length = math.sqrt(vector.dot(vector))
-    return vector / length if length > 0 else vector

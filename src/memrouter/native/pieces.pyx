@@ -3,6 +3,7 @@
 
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
+from libc.math cimport sqrt
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
@@ -13,6 +14,24 @@ cdef extern from "Python.h":
     Py_UCS4 PyUnicode_READ(int kind, void *data, Py_ssize_t at)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     str PyUnicode_Substring(object text, Py_ssize_t start, Py_ssize_t end)
+
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define FETCH(p) __builtin_prefetch(p)
+    #else
+    #define FETCH(p)
+    #endif
+    """
+    void FETCH(const void *p) noexcept nogil
+
+
+cdef void fetch(const float *row, Py_ssize_t count) noexcept:
+    """Have a row in the processor's cache by the time that it is added."""
+    cdef Py_ssize_t i
+    for i in range(0, count, 16):
+        FETCH(row + i)
 
 
 cdef void add(float *total, const float *row, Py_ssize_t count) noexcept:
@@ -46,12 +65,13 @@ cdef class Adder:
         return self.sum(text, rarity, &found[0, 0], &found[1, 0])
 
     cdef bint sum(self, str text, dict rarity, float *plain, float *weighted) except -1:
-        cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text), at = 0, start
+        cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text), at = 0, start, i, size
         cdef Py_ssize_t dimension = self.table.shape[1], place
         cdef int width = PyUnicode_KIND(text)
         cdef void *data = PyUnicode_DATA(text)
         cdef PyObject *held
-        cdef tuple known, words, word
+        cdef list found = []
+        cdef tuple known
         cdef float weight
         while at < length:
             start = at
@@ -64,17 +84,39 @@ cdef class Adder:
                 return False
             known = <tuple>held
             place = known[0]
+            fetch(&self.table[place, 0], dimension)
+            found.append(known)
+        for known in found:
+            place = known[0]
             add(plain, &self.table[place, 0], dimension)
             if weighted == NULL:
                 continue
-            words = <tuple>known[1]
-            for word in words:
-                held = PyDict_GetItem(rarity, word[0])
+            size = len(known)
+            for i in range(1, size, 2):
+                held = PyDict_GetItem(rarity, known[i])
                 if held != NULL:
                     weight = <object>held
-                    place = word[1]
+                    place = known[i + 1]
                     add_weighted(weighted, &self.table[place, 0], weight, dimension)
         return True
+
+
+def to_length_1(float[:, ::1] rows):
+    """Divide rows by their lengths, which are returned; zeros stay."""
+    cdef Py_ssize_t i, j, dimension = rows.shape[1]
+    cdef double squares
+    cdef float length
+    cdef list lengths = []
+    for i in range(rows.shape[0]):
+        squares = 0
+        for j in range(dimension):
+            squares += <double>rows[i, j] * rows[i, j]
+        length = <float>sqrt(squares)
+        lengths.append(length)
+        if length > 0:
+            for j in range(dimension):
+                rows[i, j] /= length
+    return lengths
 
 
 cdef float REBASED = 5.192296858534828e33  # 2 ** 112: exponents count from elsewhere

@@ -55,20 +55,20 @@ def test_the_vocabulary_joins_nothing_across_a_space(model: tuple[Any, Any]) -> 
 @pytest.mark.parametrize("text", TEXTS, ids=repr)
 def test_a_total_is_that_of_all_tokens(model: tuple[Any, Any], made: Pieces, text: str) -> None:
     for _ in range(2):  # made, then remembered
-        assert np.allclose(made.total(text), whole(model, text.rstrip(" ")), atol=1e-3)
+        assert np.allclose(made.totals([text])[0], whole(model, text.rstrip(" ")), atol=1e-3)
 
 
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(st.sampled_from("abE .,'é花🏠\n\u00a0"), max_size=60))
 def test_any_text(model: tuple[Any, Any], made: Pieces, text: str) -> None:
-    assert np.allclose(made.total(text), whole(model, text.rstrip(" ")), atol=1e-3)
+    assert np.allclose(made.totals([text])[0], whole(model, text.rstrip(" ")), atol=1e-3)
 
 
 def test_words_count_by_their_rarity_and_all_else_not_at_all(made: Pieces) -> None:
     text = "The garden, (in) Porto!"
     total, weighted = made.both(text, {"garden": 2.0, "porto": 0.5, "tree": 9.0})
-    assert np.array_equal(total, made.total(text))
-    expected = 2 * made.total("garden") + 0.5 * made.total("Porto")
+    assert np.array_equal(total, made.totals([text])[0])
+    expected = 2 * made.totals(["garden"])[0] + 0.5 * made.totals(["Porto"])[0]
     assert np.allclose(weighted, expected, atol=1e-3)
     assert not made.both(text, {"tree": 1.0})[1].any()
 
@@ -78,15 +78,15 @@ def test_more_than_is_kept(model: tuple[Any, Any], monkeypatch: pytest.MonkeyPat
     small = Pieces(*model)
     for n in range(100):
         text = f"word{n} and number {n}, once more"
-        assert np.allclose(small.total(text), whole(model, text), atol=1e-3)
+        assert np.allclose(small.totals([text])[0], whole(model, text), atol=1e-3)
         assert len(small._sums.pieces) <= 40
     long = " ".join(f"w{n}" for n in range(100))
-    assert np.allclose(small.total(long), whole(model, long), atol=1e-3)
+    assert np.allclose(small.totals([long])[0], whole(model, long), atol=1e-3)
 
 
 def test_what_is_long_drives_nothing_out(made: Pieces) -> None:
     before = set(made._sums.pieces)
-    made.total("short " + "y" * (pieces._LONGEST + 1))
+    made.totals(["short " + "y" * (pieces._LONGEST + 1)])
     assert set(made._sums.pieces) == before
 
 
@@ -95,6 +95,6 @@ def test_several_threads(model: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
     shared = Pieces(*model)
     texts = [f"thread {n % 37} says {n % 11} things, {n}" for n in range(600)]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(shared.total, texts))
+        found = list(pool.map(lambda text: shared.totals([text])[0], texts))
     for text, total in zip(texts, found, strict=True):
         assert np.allclose(total, whole(model, text), atol=1e-3)
