@@ -97,6 +97,8 @@ class OpenVaults:
         self._writers = ThreadPoolExecutor(threads, thread_name_prefix="store-write")
         self._open: OrderedDict[VaultId, _Open] = OrderedDict()
         self._running: set[asyncio.Future[Any]] = set()
+        self._in_place: set[Database] = set()
+        """Those whose files were looked at in this turn of the event loop."""
         self._closed = False
 
     def path(self, vault: VaultId) -> Path:
@@ -138,13 +140,24 @@ class OpenVaults:
         if database is None or connection.users:
             return None
         self._open.move_to_end(vault)
-        if database.replaced():
+        if self._is_replaced(database):
             return None
         try:
             return work(database)
         except VaultCorrupted:
             connection.close()
             raise
+
+    def _is_replaced(self, database: Database) -> bool:
+        """Whether its file is; it is looked at once a turn of the event loop: recalls read much."""
+        if database in self._in_place:
+            return False
+        if database.replaced():
+            return True
+        if not self._in_place:
+            asyncio.get_running_loop().call_soon(self._in_place.clear)
+        self._in_place.add(database)
+        return False
 
     async def write(self, vault: VaultId, work: Callable[[Database], T]) -> T:
         """Run `work` on the vault's main connection; the file is made if need be."""

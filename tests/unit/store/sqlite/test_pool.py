@@ -215,6 +215,19 @@ async def test_quick_reads_run_at_once_where_the_vault_is_open_and_idle(
     assert vaults.at_once(A, revision) == 1
 
 
+async def test_quick_reads_look_once_a_turn_whether_the_file_is_in_place(
+    vaults: OpenVaults,
+) -> None:
+    await vaults.write(A, touch)
+    assert vaults.at_once(A, revision) == 1
+    vaults.path(A).rename(vaults.path(A).with_suffix(".gone"))
+    assert vaults.at_once(A, revision) == 1  # what was asked before it went
+    await asyncio.sleep(0)
+    assert vaults.at_once(A, revision) is None
+    await asyncio.sleep(0)
+    assert vaults.at_once(A, revision) is None
+
+
 async def test_a_second_connection_is_opened_only_beside_one_in_use(vaults: OpenVaults) -> None:
     go = threading.Event()
 
