@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -55,6 +55,9 @@ class Prompt:
     """Of a system prompt outside the messages."""
 
 
+_NOTHING = Recall()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What memory does for one exchange."""
@@ -64,7 +67,7 @@ class Plan:
     """Turns to put in front of the first message that is no system message."""
     kept: tuple[int, ...] | None = None
     """Messages to send, the lead counted in; None sends all."""
-    recall: Recall = field(default_factory=Recall)
+    recall: Recall = _NOTHING
     """Its blocks are by index among the messages that are sent."""
     block: Block | None = None
     """Made for this exchange; committed with its turns."""

@@ -103,10 +103,8 @@ class Finder:
             lone = ranking.LONE if cut and asked.topical == 1 else 0.0
             most = self._most(signals, ranked, lone)
             rows = rows[ranking.worthwhile(ranked.scores)][:most]
-        hits = await self._hits(scope, signals, ranked, rows, budget)
-        return Found(
-            hits=tuple(hit for hit in hits if hit.chunk.id not in taken), revision=signals.revision
-        )
+        hits = await self._hits(scope, signals, ranked, rows, budget, taken)
+        return Found(hits=hits, revision=signals.revision)
 
     def _chosen(self, signals: Signals) -> tuple[Embedder, float]:
         """The embedder that a vault keeps to, and its floor."""
@@ -160,14 +158,23 @@ class Finder:
         return made.value.plain if made.value else None
 
     async def _hits(
-        self, scope: Scope, signals: Signals, ranked: Ranked, rows: Rows, budget: Budget
+        self,
+        scope: Scope,
+        signals: Signals,
+        ranked: Ranked,
+        rows: Rows,
+        budget: Budget,
+        taken: frozenset[int],
     ) -> tuple[Hit, ...]:
         ids = signals.ids[rows].tolist()
         score = dict(zip(signals.ids[ranked.rows].tolist(), ranked.scores.tolist(), strict=True))
         chunks = await self._store.chunks(scope.vault, ids)
         return tuple(
-            Hit(chunk=chunk, score=min(1.0, max(0.0, score[chunk.id])))
-            for chunk in passages.fitting(chunks, budget)
+            [
+                Hit(chunk=chunk, score=min(1.0, max(0.0, score[chunk.id])))
+                for chunk in passages.fitting(chunks, budget)
+                if chunk.id not in taken
+            ]
         )
 
 
