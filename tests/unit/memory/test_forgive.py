@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
@@ -82,6 +83,69 @@ async def test_what_hangs_is_given_up_in_time() -> None:
     assert perf_counter() - began < 5
     assert tried == Tried(error="recall took longer than 20 ms", kind="TimeoutError")
     assert cancelled.is_set()
+
+
+async def test_what_waits_again_and_again_is_handed_on() -> None:
+    async def other() -> int:
+        await asyncio.sleep(0)
+        return 5
+
+    async def work() -> int:
+        total = await asyncio.create_task(other())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await asyncio.sleep(3600)
+        return total + await asyncio.create_task(other())
+
+    assert await attempt(work, 5.0, "recall") == Tried(value=10)
+
+
+async def test_what_hangs_late_is_given_up_in_time() -> None:
+    async def hang() -> int:
+        async with asyncio.timeout(3600):
+            await asyncio.sleep(0.01)
+            await asyncio.sleep(3600)
+        return 1
+
+    tried = await attempt(hang, 0.03, "recall")
+    assert tried == Tried(error="recall took longer than 30 ms", kind="TimeoutError")
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
+
+
+async def test_time_that_passes_before_it_waits_counts() -> None:
+    async def slow() -> int:
+        time.sleep(0.05)  # noqa: ASYNC251 - as work on the event loop does
+        await asyncio.sleep(3600)
+        return 1
+
+    began = perf_counter()
+    assert (await attempt(slow, 0.04, "recall")).kind == "TimeoutError"
+    assert perf_counter() - began < 5
+
+
+async def test_a_cancel_in_its_middle_reaches_it() -> None:
+    waits = asyncio.Event()
+    seen: list[str] = []
+
+    async def work() -> int:
+        await asyncio.sleep(0)
+        try:
+            waits.set()
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            seen.append("cancelled")
+            raise
+        return 1
+
+    task = asyncio.create_task(attempt(work, 3600, "recall"))
+    await waits.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == ["cancelled"]
 
 
 async def test_who_cancels_it_is_obeyed() -> None:
