@@ -11,10 +11,8 @@ import argparse
 import asyncio
 import contextlib
 import random
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -23,9 +21,8 @@ from pathlib import Path
 
 import aiohttp
 from rich.console import Console
-from rich.table import Table
 
-from . import checks, serving
+from . import checks, serving, telling
 from .serving import DrillError, Router
 from .writers import KINDS, Ledger, Writer, stored
 
@@ -227,9 +224,6 @@ async def drill(folder: Path, kills: int, workers: int, seed: int, console: Cons
 
 
 def _report(tally: Tally, workers: int, seed: int, console: Console) -> None:
-    table = Table(title=f"kill -9, {workers} worker(s), seed {seed}")
-    table.add_column("what")
-    table.add_column("count", justify="right")
     rows: list[tuple[str, object]] = [
         *((f"kills of {what}", count) for what, count in sorted(tally.kills.items())),
         ("turns acknowledged", tally.acknowledged),
@@ -241,11 +235,8 @@ def _report(tally: Tally, workers: int, seed: int, console: Console) -> None:
         ("seconds a kill, median", f"{statistics.median(tally.took_s or [0]):.2f}"),
         ("faults", len(tally.faults)),
     ]
-    for what, count in rows:
-        table.add_row(what, str(count))
-    console.print(table)
-    for fault in tally.faults[:20]:
-        console.print(f"[red]{fault}[/red]")
+    telling.show_counts(f"kill -9, {workers} worker(s), seed {seed}", rows, console)
+    telling.show_faults(tally.faults, console)
 
 
 def main() -> int:
@@ -257,17 +248,14 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the data folder")
     options = parser.parse_args()
     console = Console()
-    folder = Path(tempfile.mkdtemp(prefix="drill-crash-"))
     try:
-        tally = asyncio.run(drill(folder, options.kills, options.workers, options.seed, console))
+        with telling.folder("crash", console, keep=options.keep) as folder:
+            tally = asyncio.run(
+                drill(folder, options.kills, options.workers, options.seed, console)
+            )
     except DrillError as e:
         console.print(f"[red]stopped (seed {options.seed}):[/red] {e}", markup=True)
         return 2
-    finally:
-        if options.keep:
-            console.print(f"data in {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
     _report(tally, options.workers, options.seed, console)
     return 1 if tally.faults else 0
 

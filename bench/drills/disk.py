@@ -11,19 +11,16 @@ import argparse
 import asyncio
 import contextlib
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 from rich.console import Console
-from rich.table import Table
 
-from . import checks, serving, shim
+from . import checks, serving, shim, telling
 from .serving import DrillError, Router
 from .shim import Disk
 from .writers import KINDS, Ledger, Writer, stored
@@ -207,9 +204,8 @@ async def failing(folder: Path, port: int) -> Section:
 
 
 def _report(section: Section, console: Console) -> None:
-    table = Table(title=section.name)
-    for column in ("phase", "asked", "relayed", "writes acknowledged", "refused"):
-        table.add_column(column, justify="left" if column in ("phase", "refused") else "right")
+    columns = ("phase", "asked", "relayed", "writes acknowledged", "refused")
+    table = telling.table(section.name, columns, ("phase", "refused"))
     for phase in section.phases:
         refused = ", ".join(f"{what} × {count}" for what, count in sorted(phase.refused.items()))
         table.add_row(
@@ -217,8 +213,7 @@ def _report(section: Section, console: Console) -> None:
         )
     console.print(table)
     console.print(f"exchanges relayed and counted as not stored: {section.not_stored}")
-    for fault in section.faults[:20]:
-        console.print(f"[red]{fault}[/red]")
+    telling.show_faults(section.faults, console)
 
 
 def main() -> int:
@@ -228,26 +223,22 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the data folder")
     options = parser.parse_args()
     console = Console()
-    folder = Path(tempfile.mkdtemp(prefix="drill-disk-"))
     status = 0
-    try:
-        with serving.provider() as port:
-            for name, play_it in (("full", full), ("failing", failing)):
-                if options.only not in (None, name):
-                    continue
-                try:
-                    section = asyncio.run(play_it(folder, port))
-                except DrillError as e:
-                    console.print(f"[yellow]{name} left out:[/yellow] {e}")
-                    status = max(status, 2)
-                    continue
-                _report(section, console)
-                status = max(status, 1 if section.faults else 0)
-    finally:
-        if options.keep:
-            console.print(f"data in {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    with (
+        telling.folder("disk", console, keep=options.keep) as folder,
+        serving.provider() as port,
+    ):
+        for name, play_it in (("full", full), ("failing", failing)):
+            if options.only not in (None, name):
+                continue
+            try:
+                section = asyncio.run(play_it(folder, port))
+            except DrillError as e:
+                console.print(f"[yellow]{name} left out:[/yellow] {e}")
+                status = max(status, 2)
+                continue
+            _report(section, console)
+            status = max(status, 1 if section.faults else 0)
     return status
 
 

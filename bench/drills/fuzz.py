@@ -20,8 +20,8 @@ from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
-from rich.table import Table
 
+from . import telling
 from .fuzz_targets import TARGETS, Target
 from .mutation import Mutator
 
@@ -157,9 +157,9 @@ def kept(name: str) -> Result:
 
 
 def _report(results: list[Result], console: Console) -> None:
-    table = Table(title=f"{sum(r.inputs for r in results):,} inputs")
-    for column in ("target", "inputs", "a second", "slowest ms", "finds"):
-        table.add_column(column, justify="left" if column == "target" else "right")
+    title = f"{sum(r.inputs for r in results):,} inputs"
+    columns = ("target", "inputs", "a second", "slowest ms", "finds")
+    table = telling.table(title, columns, ("target",))
     for r in results:
         rate = f"{r.inputs / r.took_s:,.0f}" if r.took_s else ""
         slowest = f"{r.slowest_s * 1000:.0f}"

@@ -13,10 +13,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -24,10 +22,10 @@ from pathlib import Path
 
 import aiohttp
 from rich.console import Console
-from rich.table import Table
 
 from memrouter.testing.faults import faulty
 
+from . import telling
 from .serving import ACCOUNT_KEY, DrillError, Router
 
 _QUIET = 10
@@ -201,11 +199,10 @@ async def drill(folder: Path, seconds: float, console: Console) -> tuple[float, 
 
 
 def _report(capacity: float, steps: list[Step], console: Console) -> None:
-    table = Table(title=f"overload; capacity {capacity:.0f} requests a second")
     names = ("bounds", "load", "sent/s", "served", "of it shed", "late", "503", "failed")
     more = ("quiet served", "p50 ms", "p99 ms", "noisy served", "p50 ms", "p99 ms", "RSS MB")
-    for name in (*names, *more):
-        table.add_column(name, justify="right")
+    title = f"overload; capacity {capacity:.0f} requests a second"
+    table = telling.table(title, (*names, *more))
     for s in steps:
         both = s.quiet.ends + s.noisy.ends
         table.add_row(
@@ -235,14 +232,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8, help="of each load")
     options = parser.parse_args()
     console = Console(width=150)
-    folder = Path(tempfile.mkdtemp(prefix="drill-overload-"))
     try:
-        capacity, steps = asyncio.run(drill(folder, options.seconds, console))
+        with telling.folder("overload", console) as folder:
+            capacity, steps = asyncio.run(drill(folder, options.seconds, console))
     except DrillError as e:
         console.print(f"[red]stopped:[/red] {e}")
         return 2
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     _report(capacity, steps, console)
     return int(any(s.bounds == "some" and _share(s.quiet) < 0.95 for s in steps))
 

@@ -15,7 +15,6 @@ import asyncio
 import json
 import os
 import random
-import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -24,7 +23,6 @@ from pathlib import Path
 
 import aiohttp
 from rich.console import Console
-from rich.table import Table
 
 from memrouter import start
 from memrouter.config import Config
@@ -35,7 +33,7 @@ from memrouter.secrets import Sealer
 from memrouter.store.sqlite.directory import SqliteDirectory
 from memrouter.store.sqlite.vaults import SqliteVaultStore
 
-from . import checks, journal, serving, shim
+from . import checks, journal, serving, shim, telling
 from .journal import Disk, Record
 from .serving import DrillError, Router
 from .writers import KINDS, Ledger, Writer
@@ -220,23 +218,16 @@ async def _compared(folder: Path, acknowledged: dict[str, set[str]]) -> list[str
 
 
 def _report(found: Found, unsynced: str, seed: int, console: Console) -> None:
-    table = Table(
-        title=f"power cuts, seed {seed}" + (f", without syncs of {unsynced}" * bool(unsynced))
-    )
-    table.add_column("what")
-    table.add_column("count", justify="right")
-    rows = [
+    rows: list[tuple[str, object]] = [
         ("writes noted", found.records["W"]),
         *((f"syncs of {kind}", count) for kind, count in sorted(found.syncs.items())),
         ("turns and keys acknowledged", found.acknowledged),
         ("power cuts", found.cuts),
         ("faults", len(found.faults)),
     ]
-    for what, count in rows:
-        table.add_row(what, str(count))
-    console.print(table)
-    for fault in found.faults[:10]:
-        console.print(f"[red]{fault}[/red]")
+    title = f"power cuts, seed {seed}" + (f", without syncs of {unsynced}" * bool(unsynced))
+    telling.show_counts(title, rows, console)
+    telling.show_faults(found.faults, console)
 
 
 def main() -> int:
@@ -248,16 +239,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     options = parser.parse_args()
     console = Console()
-    folder = Path(tempfile.mkdtemp(prefix="drill-power-"))
     try:
-        noted = asyncio.run(work(folder, options.exchanges, options.unsynced))
-        data = (folder / "router" / "data").resolve()
-        found = asyncio.run(cuts(noted, data, options.cuts, random.Random(options.seed)))
+        with telling.folder("power", console) as folder:
+            noted = asyncio.run(work(folder, options.exchanges, options.unsynced))
+            data = (folder / "router" / "data").resolve()
+            found = asyncio.run(cuts(noted, data, options.cuts, random.Random(options.seed)))
     except DrillError as e:
         console.print(f"[red]stopped:[/red] {e}")
         return 2
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     _report(found, options.unsynced, options.seed, console)
     return 1 if found.faults else 0
 

@@ -16,10 +16,8 @@ import argparse
 import asyncio
 import contextlib
 import random
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -28,11 +26,10 @@ from typing import Any
 
 import aiohttp
 from rich.console import Console
-from rich.table import Table
 
 from memrouter.testing.faults import FAULTS, HEADER, FaultyProvider, faulty
 
-from . import serving
+from . import serving, telling
 from .serving import DrillError, Router
 
 _SESSIONS = 3
@@ -264,9 +261,8 @@ def _line(s: Sample) -> str:
 
 
 def _report(samples: list[Sample], seen: Counter[str], console: Console) -> None:
-    table = Table(title="soak: what the server holds in each pause")
-    for name in ("minute", "requests", "RSS MB", "files", "sockets", "threads", "under way"):
-        table.add_column(name, justify="right")
+    columns = ("minute", "requests", "RSS MB", "files", "sockets", "threads", "under way")
+    table = telling.table("soak: what the server holds in each pause", columns)
     for s in samples:
         table.add_row(
             f"{s.minute:.1f}",
@@ -293,21 +289,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     console = Console()
-    folder = Path(tempfile.mkdtemp(prefix="drill-soak-"))
     dice = random.Random(options.seed)
     try:
-        samples, seen, _ = asyncio.run(
-            drill(folder, options.minutes, options.users, options.rate, dice, console)
-        )
+        with telling.folder("soak", console) as folder:
+            samples, seen, _ = asyncio.run(
+                drill(folder, options.minutes, options.users, options.rate, dice, console)
+            )
     except DrillError as e:
         console.print(f"[red]stopped:[/red] {e}")
         return 2
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     _report(samples, seen, console)
     found = leaks(samples, options.users)
-    for fault in found:
-        console.print(f"[red]{fault}[/red]")
+    telling.show_faults(found, console)
     console.print("leaks" if found else "nothing leaked")
     return 1 if found else 0
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import random
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.drills import audit, fuzz, shim
+from bench.drills import audit, fuzz, shim, telling
 from bench.drills.fuzz_targets import TARGETS
 from bench.drills.journal import Disk, Record, read
 from bench.drills.serving import DrillError
 from bench.drills.soak import Sample, leaks
 from bench.drills.writers import Ledger
+from rich.console import Console
 
 A, FOLDER = "/d/a", "/d"
 MADE, WRITTEN = Record("C", A), Record("W", A, 0, b"x" * 1024)
@@ -161,3 +165,28 @@ def test_a_soak_sees_what_grew(grown: dict[str, int], found: list[str]) -> None:
         for minute in range(1, 7)
     ]
     assert leaks(samples, clients=8) == found
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_folder_of_a_drill_goes_with_it(keep: bool) -> None:
+    shown = io.StringIO()
+    with (
+        contextlib.suppress(DrillError),
+        telling.folder("test", Console(file=shown, width=200), keep=keep) as folder,
+    ):
+        (folder / "file").touch()
+        raise DrillError("it broke off")
+    assert folder.exists() is keep
+    assert (str(folder) in shown.getvalue()) is keep
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_counts_and_faults_are_shown_as_they_are() -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, width=80)
+    telling.show_counts("cuts", [("writes [bold]", 12)], console)
+    telling.show_faults([f"lost: [red]turn {n}" for n in range(30)], console)
+    said = shown.getvalue()
+    assert "12" in said
+    assert "lost: [red]turn 0\n" in said
+    assert "turn 29" not in said
