@@ -16,9 +16,9 @@ from rich.table import Table
 
 from memrouter import __version__
 from memrouter.commands import COMMANDS
-from memrouter.config import PREFIX, Config, load
+from memrouter.config import PREFIX, Config, load, named
 from memrouter.domain import KeyId
-from memrouter.errors import Conflict, MemrouterError, NotFound
+from memrouter.errors import ConfigError, Conflict, MemrouterError, NotFound
 from memrouter.ports import Directory
 
 Result = TypeVar("Result")
@@ -34,8 +34,12 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except MemrouterError as e:
+            message = str(e)
+            if isinstance(e, ConfigError) and e.setting:
+                name = named(e.setting, os.environ, ctx.params.get("file"))
+                message = f"{name}: {e.told}"
             hint = f"\n{e.hint}" if e.hint else ""
-            raise click.ClickException(f"{e}{hint}") from None
+            raise click.ClickException(f"{message}{hint}") from None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

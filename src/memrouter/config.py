@@ -143,18 +143,34 @@ def load(env: Mapping[str, str], file: Path | None = None) -> Config:
     file  a TOML file; None for `memrouter.toml` here, if there is one
     raises ConfigError that names the setting, for anything unknown or wrong
     """
-    values = _from_file(file)
-    variables: dict[Place, str] = {}
-    for name, value in sorted(env.items()):
-        if name.startswith(PREFIX) and name != PREFIX + "CONFIG":
-            variables[_put(values, name, value)] = name
-    written = Written(prefix=PREFIX, variables=variables, file=str(file or CONFIG_FILE))
+    values, written = _read(env, file)
     try:
         config = msgspec.convert(values, Config, strict=False)
     except msgspec.ValidationError as e:
         message, hint = fault(values, Config, written)
         raise ConfigError(message or f"Configuration: {e}", hint) from None
     return _checked(config, written)
+
+
+def named(setting: Place, env: Mapping[str, str], file: Path | None = None) -> str:
+    """The name by which a setting was written; its path if it was not."""
+    values, written = _read(env, file)
+    inner: Any = values
+    for name in setting:
+        if not isinstance(inner, dict) or name not in inner:
+            return ".".join(setting)
+        inner = inner[name]
+    return written.of(setting)
+
+
+def _read(env: Mapping[str, str], file: Path | None) -> tuple[dict[str, Any], Written]:
+    """What was written, not checked yet, and by which names."""
+    values = _from_file(file)
+    variables: dict[Place, str] = {}
+    for name, value in sorted(env.items()):
+        if name.startswith(PREFIX) and name != PREFIX + "CONFIG":
+            variables[_put(values, name, value)] = name
+    return values, Written(prefix=PREFIX, variables=variables, file=str(file or CONFIG_FILE))
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:

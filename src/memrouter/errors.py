@@ -154,4 +154,12 @@ class EmbedderError(MemrouterError):
 
 
 class ConfigError(MemrouterError):
-    """A setting is unknown or has a wrong value; the start stops here."""
+    """A setting is unknown or has a wrong value; the start stops here.
+
+    setting  where it stands, as ("providers", "openai", "api_key"), if the message does not say
+    """
+
+    def __init__(self, message: str, hint: str = "", *, setting: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{'.'.join(setting)}: {message}" if setting else message, hint)
+        self.setting = setting
+        self.told = message

@@ -35,8 +35,9 @@ class Sealer:
         secrets = [part.strip() for part in secret_key.split(",") if part.strip()]
         if not secrets or min(map(len, secrets)) < MIN_SECRET_CHARS:
             raise ConfigError(
-                f"secret_key: needs at least {MIN_SECRET_CHARS} characters",
+                f"needs at least {MIN_SECRET_CHARS} characters",
                 "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
+                setting=("secret_key",),
             )
         self._fernet = MultiFernet([Fernet(_derived(secret, purpose)) for secret in secrets])
 

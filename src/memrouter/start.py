@@ -135,8 +135,9 @@ def checked_key(key: str) -> str:
     """An account key from the configuration. Raises ConfigError if it is not one."""
     if not _ACCOUNT_KEY.fullmatch(key):
         raise ConfigError(
-            "account_key: not a memory key: mk_ and at least 32 of A-Z, a-z, 0-9, _ and -",
+            "not a memory key: mk_ and at least 32 of A-Z, a-z, 0-9, _ and -",
             "Make one: python3 -c \"import secrets; print('mk_' + secrets.token_urlsafe(32))\"",
+            setting=("account_key",),
         )
     return key
 

@@ -336,6 +336,58 @@ def test_a_wrong_setting_stops_every_command(
     assert "Traceback" not in result.output
 
 
+WRONG = {
+    "account_key": ({"ACCOUNT_KEY": "short"}, "", "MEMROUTER_ACCOUNT_KEY: not a memory key"),
+    "account_key in a file": (
+        {},
+        "account_key = 'short'",
+        "account_key in memrouter.toml: not a memory key",
+    ),
+    "secret_key": ({"SECRET_KEY": "short"}, "", "MEMROUTER_SECRET_KEY: needs at least"),
+    "default_provider": ({"DEFAULT_PROVIDER": "nope"}, "", "MEMROUTER_DEFAULT_PROVIDER: 'nope'"),
+    "allowed_upstreams": ({}, "allowed_upstreams = ['x y']", "allowed_upstreams in memrouter.toml"),
+    "base_url": (
+        {"PROVIDERS__OPENAI__BASE_URL": "ftp://x"},
+        "",
+        "MEMROUTER_PROVIDERS__OPENAI__BASE_URL: not an http or https URL",
+    ),
+    "base_url of an alias in a file": (
+        {},
+        "[providers.gemini]\nbase_url = 'ftp://x'",
+        "providers.gemini.base_url in memrouter.toml: not an http",
+    ),
+    "a provider nobody knows": (
+        {"PROVIDERS__LAB__MODELS": "a"},
+        "",
+        "MEMROUTER_PROVIDERS__LAB__MODELS: not a known provider",
+    ),
+}
+
+
+@pytest.mark.parametrize(("env", "file", "told"), WRONG.values(), ids=WRONG)
+def test_a_wrong_value_is_named_as_it_was_written(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    env: dict[str, str],
+    file: str,
+    told: str,
+) -> None:
+    for name, value in {"PORT": "0", **env}.items():
+        monkeypatch.setenv(f"MEMROUTER_{name}", value)
+    (tmp_path / "memrouter.toml").write_text(file)
+    result = run("serve")
+    assert result.exit_code == 1
+    assert told in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_secret_of_the_data_folder_is_no_setting(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data" / "secret.key").write_text("short")
+    result = run("keys", "list")
+    assert "Error: secret_key: needs at least" in result.output
+
+
 def test_a_hint_that_asks_ends_as_a_question(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEMROUTER_PROT", "1")
     assert "?." not in run("keys", "list").output
@@ -354,5 +406,5 @@ def test_a_wrong_account_key_stops_the_start(run: Run, monkeypatch: pytest.Monke
     monkeypatch.setenv("MEMROUTER_PORT", "0")
     result = run("serve")
     assert result.exit_code == 1
-    assert "account_key" in result.output
+    assert "MEMROUTER_ACCOUNT_KEY" in result.output
     assert "short" not in result.output

@@ -110,7 +110,7 @@ def _entry(text: str) -> tuple[str, int | None]:
         host, port = parse_authority(bare, "https")
     except UpstreamRefused as e:
         raise ConfigError(
-            f"allowed_upstreams: {text!r} is no host: {e}", "Use host or host:port"
+            f"{text!r} is no host: {e}", "Use host or host:port", setting=("allowed_upstreams",)
         ) from None
     has_port = re.search(r":[0-9]+$", bare.rpartition("]")[2])
     return host, port if has_port else None

@@ -233,17 +233,18 @@ def table(settings: Mapping[str, ProviderSettings], default: str = "openai") -> 
     for given, setting in settings.items():
         name = names.get(given.lower(), given.lower())
         known = rows.get(name)
-        rows[name] = _adjusted(known, setting) if known else _own(name, setting)
+        rows[name] = _adjusted(known, setting, given) if known else _own(name, setting, given)
     chosen = rows.get(names.get(default.lower(), default.lower()))
     if chosen is None:
         raise ConfigError(
-            f"default_provider: {default!r} is not a provider",
+            f"{default!r} is not a provider",
             f"Use one of {', '.join(rows)}, or configure its base_url",
+            setting=("default_provider",),
         )
     return Providers(tuple(rows.values()), chosen)
 
 
-def _adjusted(row: Provider, setting: ProviderSettings) -> Provider:
+def _adjusted(row: Provider, setting: ProviderSettings, given: str) -> Provider:
     row = replace(
         row,
         api_key=setting.api_key.strip(),
@@ -252,7 +253,7 @@ def _adjusted(row: Provider, setting: ProviderSettings) -> Provider:
     )
     if not setting.base_url:
         return row
-    origin, path = split_base(setting.base_url, row.name)
+    origin, path = split_base(setting.base_url, given)
     if not path:
         return replace(row, origin=origin)
     home = row.paths[row.native]
@@ -268,13 +269,14 @@ _OWN_PATHS: dict[Dialect, str] = {"openai": "/v1", "anthropic": "/v1", "gemini":
 _OWN_HEADERS: dict[Dialect, KeyHeader] = {"anthropic": "x-api-key", "gemini": "x-goog-api-key"}
 
 
-def _own(name: str, setting: ProviderSettings) -> Provider:
+def _own(name: str, setting: ProviderSettings, given: str) -> Provider:
     if not setting.base_url:
         raise ConfigError(
-            f"providers.{name}: not a known provider, so it needs a base_url",
+            "not a known provider, so it needs a base_url",
             f"Set MEMROUTER_PROVIDERS__{name.upper()}__BASE_URL, or mend the name",
+            setting=("providers", given),
         )
-    origin, path = split_base(setting.base_url, name)
+    origin, path = split_base(setting.base_url, given)
     return Provider(
         name=name,
         origin=origin,
@@ -289,21 +291,23 @@ def _own(name: str, setting: ProviderSettings) -> Provider:
 
 def split_base(url: str, name: str) -> tuple[str, str]:
     """Origin and path of a base URL from the configuration; the path is "" if it has none."""
-    setting = f"providers.{name}.base_url"
+    setting = ("providers", name, "base_url")
     hint = "Give it as http://host:port or https://host/path"
     try:
         parts = urlsplit(url.strip())
         _ = parts.port  # raises if it is not a number within range
     except ValueError:
-        raise ConfigError(f"{setting}: not a URL", hint) from None
+        raise ConfigError("not a URL", hint, setting=setting) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigError(f"{setting}: not an http or https URL", hint)
+        raise ConfigError("not an http or https URL", hint, setting=setting)
     if parts.username is not None or parts.query or parts.fragment:
         raise ConfigError(
-            f"{setting}: user, query and fragment cannot stand in it", "Put the key into api_key"
+            "user, query and fragment cannot stand in it",
+            "Put the key into api_key",
+            setting=setting,
         )
     if any(c <= " " or c > "~" for c in parts.netloc + parts.path):
-        raise ConfigError(f"{setting}: has a character that must be percent-encoded", hint)
+        raise ConfigError("has a character that must be percent-encoded", hint, setting=setting)
     path = parts.path.rstrip("/")
     for endpoint in ENDPOINTS:
         path = path.removesuffix(endpoint)
