@@ -105,6 +105,8 @@ UPDATE meta SET analysis = ?
 SELECT vault FROM meta
 -- name: state
 SELECT revision, epoch, embedder, dimension, encoder, encoder_dimension FROM meta
+-- name: state_to_write
+SELECT revision, epoch, embedder, dimension, encoder, next_encoder FROM meta
 -- name: next_revision
 UPDATE meta SET revision = revision + 1 RETURNING revision
 -- name: next_epoch
@@ -133,16 +135,23 @@ SELECT embedded, heads, terms, vectors, encoded, encodings FROM segment
 WHERE session IN (?, ?) ORDER BY session, first
 -- name: segments_since
 SELECT embedded, heads, terms, vectors, encoded, encodings FROM segment
-WHERE session IN (?, ?) AND changed > ? ORDER BY session, first
+WHERE session IN (?, ?) AND changed > ?
+-- name: catch_up
+-- The state, and beside it each segment that changed since a revision, if that was not long ago.
+SELECT revision, epoch, embedder, dimension, encoder, encoder_dimension,
+       s.embedded, s.heads, s.terms, s.vectors, s.encoded, s.encodings
+FROM meta LEFT JOIN segment s
+    ON s.session IN (?1, ?2) AND s.changed > ?3 AND revision BETWEEN ?3 AND ?3 + ?4
+-- name: count_rows
+SELECT total(size) FROM segment WHERE session IN (?, ?)
 -- name: chunks
 SELECT c.id, c.memory, m.role, c.text, c.tokens, m.created_ms, m.session, m.conversation,
        m.position, m.digest
-FROM json_each(?) j JOIN chunk c ON c.id = j.value JOIN memory m ON m.id = c.memory
-ORDER BY j.key
+FROM carray(?) j JOIN chunk c ON c.id = j.value JOIN memory m ON m.id = c.memory
 
 -- name: known
 SELECT m.chain, m.conversation, m.position, m.created_ms
-FROM json_each(?) j JOIN memory m ON m.chain = unhex(j.value)
+FROM carray(?) j JOIN memory m ON m.chain = j.value
 -- name: ends_of
 SELECT chain FROM memory
 WHERE digest = ? AND session = ? AND chain IS NOT NULL ORDER BY id DESC LIMIT ?
@@ -161,11 +170,10 @@ WHERE session = ? AND conversation = ? AND text IS NOT NULL
 INSERT INTO memory (role, text, created_ms, session, conversation, position, model, tokens,
                     digest, chain, parent)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (chain) WHERE chain IS NOT NULL DO NOTHING
-RETURNING id
 -- name: drop_unkept
 DELETE FROM memory WHERE chain = ? AND text IS NULL
 -- name: add_chunk
-INSERT INTO chunk (memory, text, tokens) VALUES (?, ?, ?) RETURNING id
+INSERT INTO chunk (memory, text, tokens) VALUES (?, ?, ?)
 -- name: thread
 SELECT id FROM thread WHERE session = ? AND conversation = ?
 -- name: add_thread
@@ -204,15 +212,15 @@ DELETE FROM segment WHERE id = ?
 
 -- name: blocks
 SELECT b.key, b.text, b.chunks, b.tokens, b.made_ms, b.revision
-FROM json_each(?) j JOIN block b ON b.key = unhex(j.value) WHERE b.used_ms >= ?
+FROM carray(?) j JOIN block b ON b.key = j.value WHERE b.used_ms >= ?
 -- name: put_block
 INSERT INTO block (key, text, chunks, tokens, made_ms, used_ms, revision)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET text = excluded.text, chunks = excluded.chunks,
     tokens = excluded.tokens, made_ms = excluded.made_ms, used_ms = excluded.used_ms,
     revision = excluded.revision
--- name: use_block
-UPDATE block SET used_ms = ? WHERE key = ?
+-- name: use_blocks
+UPDATE block SET used_ms = ? WHERE key IN (SELECT value FROM carray(?))
 -- name: drop_block
 DELETE FROM block WHERE key = ?
 -- name: drop_old_blocks
@@ -303,7 +311,7 @@ SELECT id FROM chunk WHERE memory = ?
 -- name: chunks_of_session
 SELECT c.id FROM memory m JOIN chunk c ON c.memory = m.id WHERE m.session = ?
 -- name: count_chunks_of
-SELECT count(*) FROM json_each(?) j JOIN chunk c ON c.id = j.value
+SELECT count(*) FROM carray(?) j JOIN chunk c ON c.id = j.value
 -- name: all_blocks
 SELECT key, chunks FROM block
 -- name: forget_memory

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
 from memrouter.counts import counted
 from memrouter.domain import ROLES, Analysis, VaultId
 from memrouter.errors import StoreError
@@ -96,7 +94,7 @@ def rebuild(db: Database, analysis: Analysis) -> int:
             rows[session].append((head, terms))
         for session, found in rows.items():
             heads, terms_of = zip(*found, strict=True)
-            for segment in packing.packed(np.array(list(heads), HEAD), terms_of, None):
+            for segment in packing.packed(heads, terms_of, None):
                 first = int(packing.heads([segment])["id"][0])
                 values = (segment.embedded, segment.heads, segment.terms, segment.vectors)
                 nothing = (segment.encoded, segment.encodings)

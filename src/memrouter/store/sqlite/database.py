@@ -54,6 +54,8 @@ class Database:
         raises StoreError and its subclasses
         """
         self.path = path
+        self.notes: dict[Any, Any] = {}
+        """What those who use it remember from one time to the next."""
         self._sql = sql
         with mapped(path):
             self._db = _connected(path, statement_cache, encrypted=key is not None)
@@ -85,6 +87,14 @@ class Database:
         except (apsw.Error, OSError) as e:
             raise _ours(e, self.path) from e
         return row
+
+    def insert(self, name: str, *values: Any) -> int | None:
+        """Id of the row that a named statement inserted, or None if it inserted none."""
+        try:
+            self._db.execute(self._sql[name], values)
+        except (apsw.Error, OSError) as e:
+            raise _ours(e, self.path) from e
+        return self._db.last_insert_rowid() if self._db.changes() else None
 
     def many(self, name: str, rows: Iterator[tuple[Any, ...]] | Sequence[tuple[Any, ...]]) -> None:
         """Run a named statement for every row."""

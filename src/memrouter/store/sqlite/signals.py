@@ -20,6 +20,8 @@ from memrouter.store.sqlite.segments import Segment
 
 _SOON = 8
 """Revisions that are caught up with at once, as few rows came with them."""
+_AT_ONCE = 2_000
+"""Rows that are read at once: 0.4 ms, where another thread takes 0.2 ms more than they do."""
 _FEW = 64
 """New rows up to which they are put in one by one, instead of sorting all rows."""
 
@@ -39,9 +41,11 @@ class View:
 
 
 class Held:
-    """The signals of one view, in arrays with room for more. One thread at a time."""
+    """The signals of one view, in arrays with room for more."""
 
     def __init__(self, signals: Signals, epoch: int) -> None:
+        self.lock = threading.Lock()
+        """Whoever takes something in has it: reads of one vault may be in two threads."""
         self.signals = signals
         self.epoch = epoch
         self.last = int(signals.ids.max()) if len(signals.ids) else 0
@@ -189,7 +193,7 @@ class Held:
 
 
 class SignalCache:
-    """Signals of recently used vaults, bounded in bytes. Several threads; a vault has one.
+    """Signals of recently used vaults, bounded in bytes. For several threads.
 
     A vault that is larger than the bound is held alone.
     """
@@ -201,26 +205,42 @@ class SignalCache:
         self._lock = threading.Lock()
 
     def peek(self, view: View, database: Database) -> Signals | None:
-        """The signals of a view if they are here and not far behind."""
+        """The signals of a view if that takes little: kept, not far behind, or of few rows."""
         with self._lock:
-            found = self._held.get(view)
-            if found is None:
-                return None
-            self._held.move_to_end(view)
-        held, _ = found
-        revision, epoch, *_ = database.one("state") or (0, 0)
-        if held.epoch != epoch:
+            held, _ = self._held.get(view, (None, 0))
+            if held is not None:
+                self._held.move_to_end(view)
+        if held is None or len(held.signals.ids) >= postings.LARGE:
+            few = held is None and _rows(view, database) <= _AT_ONCE
+            return self.get(view, database) if few else self._as_it_is(held, database)
+        if not held.lock.acquire(blocking=False):
             return None
-        behind = revision - held.signals.revision
-        if behind == 0:
-            return held.attach()
-        few = 0 < len(held.signals.ids) < postings.LARGE
-        return self.get(view, database) if 0 < behind <= _SOON and few else None
+        try:
+            rows = database.all("catch_up", *view.sessions, held.signals.revision, _SOON)
+            revision, epoch, *made = rows[0][:6] if rows else (0, 0, "", 0, "", 0)
+            behind = revision - held.signals.revision
+            if held.epoch != epoch or not 0 <= behind <= _SOON:
+                return None
+            if behind:
+                changed = [Segment._make(row[6:]) for row in rows if row[6] is not None]
+                held.take(changed, revision, Makers(*made))
+        finally:
+            held.lock.release()
+        if behind:
+            self._put(view, held)
+        return held.attach()
+
+    def _as_it_is(self, held: Held | None, database: Database) -> Signals | None:
+        """What is kept, if nothing changed since."""
+        now = database.one("state")
+        if held is None or now is None or now[:2] != (held.signals.revision, held.epoch):
+            return None
+        return held.attach()
 
     def get(self, view: View, database: Database) -> Signals:
         """The newest signals of a view; reads only what changed since the last time."""
         with self._lock:
-            held = self._held[view][0] if view in self._held else None
+            held, _ = self._held.get(view, (None, 0))
         with database.reading():
             revision, epoch, *made = database.one("state") or (0, 0, "", 0, "", 0)
             makers = Makers(*made)
@@ -228,9 +248,12 @@ class SignalCache:
                 rows = database.all("segments", *view.sessions)
                 signals = arrays.build([Segment._make(row) for row in rows], revision, makers)
                 held = Held(signals, epoch)
-            elif held.signals.revision != revision:
-                rows = database.all("segments_since", *view.sessions, held.signals.revision)
-                held.take([Segment._make(row) for row in rows], revision, makers)
+            else:
+                with held.lock:
+                    if held.signals.revision < revision:
+                        since = held.signals.revision
+                        rows = database.all("segments_since", *view.sessions, since)
+                        held.take([Segment._make(row) for row in rows], revision, makers)
         found = held.attach()
         self._put(view, held)
         return found
@@ -259,3 +282,8 @@ class SignalCache:
             while self._bytes > self._limit_bytes and len(self._held) > 1:
                 _, (_, freed) = self._held.popitem(last=False)
                 self._bytes -= freed
+
+
+def _rows(view: View, database: Database) -> int:
+    row = database.one("count_rows", *view.sessions)
+    return int(row[0]) if row else 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from array import array
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
-import orjson
+import apsw
 
 from memrouter.domain import (
     ROLES,
@@ -17,26 +18,28 @@ from memrouter.domain import (
     Pending,
     VaultStats,
 )
+from memrouter.native import compiled
 from memrouter.ports import Place
 from memrouter.store.sqlite.database import Database
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ROLE = {role: number for number, role in enumerate(ROLES)}
-_BLOCKS_KEPT = timedelta(days=2)
+_MS = timedelta(milliseconds=1)
 
 
 def millis(time: datetime) -> int:
     """Unix milliseconds."""
-    return (time - _EPOCH) // timedelta(milliseconds=1)
+    return (time - _EPOCH) // _MS
 
 
-def moment(ms: int) -> datetime:
-    """The reverse of `millis`."""
+def moment_by_python(ms: int) -> datetime:
+    """The reverse of `millis`; eight times as long as compiled."""
     return _EPOCH + timedelta(milliseconds=ms)
 
 
 def storable(text: str) -> str:
     """A text as SQLite can keep it: lone surrogates become U+FFFD."""
+    if text.isascii():
+        return text
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -45,7 +48,13 @@ def storable(text: str) -> str:
 
 def chunks(db: Database, ids: Sequence[int]) -> list[Chunk]:
     """See VaultStore.chunks."""
-    rows = db.all("chunks", orjson.dumps(list(ids)).decode())
+    found = {row[0]: row for row in db.all("chunks", apsw.carray(array("q", ids)))}
+    rows = [found[id] for id in ids if id in found]
+    return chunks_by_python(rows) if _native is None else _native.chunks(rows, ROLES, Chunk)
+
+
+def chunks_by_python(rows: Sequence[tuple[Any, ...]]) -> list[Chunk]:
+    """Rows of the statement `chunks` as they are handed out."""
     return [
         Chunk(
             id=id,
@@ -53,7 +62,7 @@ def chunks(db: Database, ids: Sequence[int]) -> list[Chunk]:
             role=ROLES[role],
             text=text,
             tokens=tokens,
-            created=moment(created),
+            created=moment_by_python(created),
             session=session,
             conversation=conversation,
             position=position,
@@ -64,15 +73,16 @@ def chunks(db: Database, ids: Sequence[int]) -> list[Chunk]:
 
 
 def known(db: Database, chains: Sequence[bytes]) -> dict[bytes, Place]:
-    """See VaultStore.known."""
+    """See VaultStore.known. Of at least one chain."""
     return {
         chain: Place(conversation=conversation, position=position, created=moment(created))
-        for chain, conversation, position, created in db.all("known", hexed(chains))
+        for chain, conversation, position, created in db.all("known", apsw.carray(tuple(chains)))
     }
 
 
 def blocks(db: Database, keys: Sequence[bytes], since: datetime) -> tuple[dict[bytes, Block], int]:
     """See VaultStore.blocks."""
+    rows = db.all("blocks", apsw.carray(tuple(keys)), millis(since)) if keys else ()
     found = {
         key: Block(
             key=key,
@@ -82,7 +92,7 @@ def blocks(db: Database, keys: Sequence[bytes], since: datetime) -> tuple[dict[b
             made=moment(made),
             revision=revision,
         )
-        for key, text, ids, tokens, made, revision in db.all("blocks", hexed(keys), millis(since))
+        for key, text, ids, tokens, made, revision in rows
     }
     return found, revision_of(db)
 
@@ -152,11 +162,10 @@ def unencoded(db: Database, encoder: str, limit: int) -> list[Pending]:
     ]
 
 
-def hexed(keys: Sequence[bytes]) -> str:
-    """Byte strings as the JSON that statements take them in."""
-    return orjson.dumps([key.hex() for key in keys]).decode()
-
-
 def unpacked(ids: bytes) -> tuple[int, ...]:
     """The chunk ids of a block."""
-    return tuple(np.frombuffer(ids, "<i8").tolist())
+    return struct.unpack(f"<{len(ids) // 8}q", ids)
+
+
+_native: Any = compiled("records")
+moment: Callable[[int], datetime] = moment_by_python if _native is None else _native.moment

@@ -98,6 +98,8 @@ class SqliteVaultStore:
     # --- history ---
 
     async def known(self, vault: VaultId, chains: Sequence[bytes]) -> Mapping[bytes, Place]:
+        if not chains:
+            return {}
         return await self._quick(vault, lambda db: file.known(db, chains), len(chains)) or {}
 
     async def ends_of(self, scope: Scope, digest: bytes, limit: int = 32) -> Sequence[bytes]:
@@ -135,15 +137,17 @@ class SqliteVaultStore:
         adds_work = any(turn.pieces for turn in turns)
 
         def work(db: Database) -> Stored:
-            if adds_work and (encoder or encoding.aimed(db)):
+            def mark() -> None:
                 self._marks.add(vault)
+
+            told = (turns, block, used, dropped, now)
             if ready is not None and adds_work:
-                stored = writing.remember(db, turns, block, used, dropped, now, ready, encoder)
+                stored = writing.remember(db, *told, ready, encoder, mark=mark)
                 if stored is not None:
                     return stored
             if adds_work:
-                self._marks.add(vault)
-            stored = writing.remember(db, turns, block, used, dropped, now, None, encoder)
+                mark()
+            stored = writing.remember(db, *told, None, encoder)
             assert stored is not None
             return stored
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import apsw
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from memrouter.domain import ROLES, Block, NewTurn, Vectors
 from memrouter.errors import Conflict, StoreError
@@ -16,11 +19,13 @@ from memrouter.ports import Ready, Stored
 from memrouter.store.sqlite import encoding
 from memrouter.store.sqlite import segments as packing
 from memrouter.store.sqlite.database import Database
-from memrouter.store.sqlite.segments import FULL, HEAD, MANY, Segment
+from memrouter.store.sqlite.segments import FULL, MANY, Segment
 from memrouter.store.sqlite.vault import millis, storable, unpacked
 
 _ROLE = {role: number for number, role in enumerate(ROLES)}
 _BLOCKS_KEPT = timedelta(days=2)
+_THREADS = 16
+"""Threads of which a connection remembers the number."""
 
 
 def remember(
@@ -32,29 +37,48 @@ def remember(
     now: datetime,
     ready: Ready | None,
     encoder: str = "",
+    *,
+    mark: Callable[[], None] = lambda: None,
 ) -> Stored | None:
-    """See VaultStore.remember. None, and nothing stored, if what is ready cannot be used."""
+    """See VaultStore.remember. None, and nothing stored, if what is ready cannot be used.
+
+    mark  called before chunks are stored that will wait for an encoder
+    """
     with db.transaction():
-        write = _Write(db, ready, encoding.aim(db, encoder))
+        write = _Write(db, ready, encoder)
         if not write.usable:
             return None
+        if write.encoder and any(turn.pieces for turn in turns):
+            mark()
         for turn in turns:
             write.add(turn)
         write.end()
-        if block is not None and _holds(db, block.chunks):
+        if block is not None and (block.revision == write.found or _holds(db, block.chunks)):
             _put_block(db, block, now)
-        for key in used:
-            db.one("use_block", millis(now), key)
+        if used:
+            db.one("use_blocks", millis(now), apsw.carray(tuple(used)))
         for key in dropped:
             db.one("drop_block", key)
         if block is not None or dropped:
             db.one("drop_old_blocks", millis(now - _BLOCKS_KEPT))
+    write.note()
     return Stored(
         turns=write.turns,
         chunks=tuple(write.chunks),
         pending=write.pending,
         revision=write.revision,
     )
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the last write saw of a vault. It holds while nothing else was written to it."""
+
+    revision: int
+    epoch: int
+    threads: dict[tuple[str, str], int] = field(default_factory=dict)
+    small: dict[str, int] = field(default_factory=dict)
+    """How many segments that are not full a session has."""
 
 
 _Row = tuple[tuple[int, ...], bytes, int]
@@ -65,21 +89,36 @@ class _Write:
     """Adds turns within one transaction."""
 
     def __init__(self, db: Database, ready: Ready | None, encoder: str) -> None:
+        """Begin.
+
+        encoder  which a vault takes that is new
+        """
         self._db = db
-        self._encoder = encoder
-        row = db.one("state")
-        self.revision, _, embedder, self._dimension, *_ = row or (0, 0, "", 0)
+        row = db.one("state_to_write") or (0, 0, "", 0, "", "")
+        self.found, self._epoch, embedder, self._dimension, held, following = row
+        """The vault's revision before."""
+        self.revision = self.found
         self.usable = ready is None or (
             embedder in ("", ready.embedder) and self._dimension in (0, ready.vectors.shape[1])
         )
+        self.encoder: str = following or held
+        if encoder and not self.encoder and self.usable:
+            self.encoder = encoding.aim(db, encoder)
         self._ready = ready
         self._vectors = None if ready is None else encoding.quantised(ready.vectors)
         self._piece = 0
-        self._threads: dict[tuple[str, str], int] = {}
+        seen = db.notes.pop(_Seen, None)
+        fits = seen is not None and (seen.revision, seen.epoch) == (self.found, self._epoch)
+        self._seen = seen if fits else _Seen(self.found, self._epoch)
         self._rows: dict[str, list[_Row]] = {}
         self.turns = 0
         self.chunks: list[int] = []
         self.pending = False
+
+    def note(self) -> None:
+        """Keep what was seen for the next write, now that this one is done."""
+        self._seen.revision = self.revision
+        self._db.notes[_Seen] = self._seen
 
     def add(self, turn: NewTurn) -> None:
         """Add a turn, unless it is stored already."""
@@ -94,10 +133,10 @@ class _Write:
         digest = int.from_bytes(turn.digest[:8], "little")
         rows = self._rows.setdefault(storable(turn.session), [])
         for number, piece in enumerate(turn.pieces, start=first):
-            chunk = self._db.one("add_chunk", id, storable(piece.text), piece.tokens)
+            chunk = self._db.insert("add_chunk", id, storable(piece.text), piece.tokens)
             assert chunk is not None
-            self.chunks.append(chunk[0])
-            head = (chunk[0], id, millis(turn.created), digest, self._thread(turn))
+            self.chunks.append(chunk)
+            head = (chunk, id, millis(turn.created), digest, self._thread(turn))
             rows.append(((*head, len(piece.terms) // 4, _ROLE[turn.role]), piece.terms, number))
 
     def end(self) -> None:
@@ -110,15 +149,17 @@ class _Write:
         if self._vectors is None:
             self.pending = True
             self._db.many("add_pending", [(id,) for id in self.chunks])
-        if self._encoder:
+        if self.encoder:
             self.pending = True
             self._db.many("add_unencoded", [(id,) for id in self.chunks])
         for session, rows in self._rows.items():
             heads, terms, numbers = zip(*rows, strict=True)
             vectors = None if self._vectors is None else self._vectors[list(numbers)]
-            for segment in packing.packed(np.array(list(heads), HEAD), terms, vectors):
+            for segment in packing.packed(heads, terms, vectors):
                 _add_segment(self._db, session, segment, self.revision)
-            _merge(self._db, session, self._dimension)
+                if session in self._seen.small:
+                    self._seen.small[session] += segment.size < FULL
+            self._merge(session)
 
     def _insert(self, turn: NewTurn) -> int | None:
         values = (
@@ -134,29 +175,48 @@ class _Write:
             turn.chain or None,
             turn.parent or None,
         )
-        row = self._db.one("add_memory", *values)
-        if row is None and turn.keep:  # it may have been seen without being kept
+        id = self._db.insert("add_memory", *values)
+        if id is None and turn.keep:  # it may have been seen without being kept
             self._db.one("drop_unkept", turn.chain)
-            row = self._db.one("add_memory", *values)
-        return None if row is None else int(row[0])
+            id = self._db.insert("add_memory", *values)
+        return id
 
     def _thread(self, turn: NewTurn) -> int:
         named = (storable(turn.session), storable(turn.conversation))
-        if named not in self._threads:
+        threads = self._seen.threads
+        if named not in threads:
             row = self._db.one("thread", *named) or self._db.one("add_thread", *named)
             assert row is not None
-            self._threads[named] = row[0]
-        return self._threads[named]
+            if len(threads) == _THREADS:
+                threads.clear()
+            threads[named] = row[0]
+        return threads[named]
+
+    def _merge(self, session: str) -> None:
+        """Put a session's small segments together once there are many."""
+        small = self._seen.small
+        if session not in small:
+            row = self._db.one("count_small_segments", session, FULL)
+            assert row is not None
+            if len(small) == _THREADS:
+                small.clear()
+            small[session] = row[0]
+        if small[session] >= MANY:
+            del small[session]
+            _merge(self._db, session, self._dimension)
 
 
 def _holds(db: Database, chunks: Sequence[int]) -> bool:
     # A chunk may have been deleted since it was recalled: its text must not come back.
-    row = db.one("count_chunks_of", orjson.dumps(list(set(chunks))).decode())
-    return row is not None and row[0] == len(set(chunks))
+    wanted = array("q", set(chunks))
+    if not wanted:
+        return True
+    row = db.one("count_chunks_of", apsw.carray(wanted))
+    return row is not None and row[0] == len(wanted)
 
 
 def _put_block(db: Database, block: Block, now: datetime) -> None:
-    ids = np.array(block.chunks, "<i8").tobytes()
+    ids = struct.pack(f"<{len(block.chunks)}q", *block.chunks)
     db.one(
         "put_block",
         *(block.key, storable(block.text), ids, block.tokens),
@@ -279,7 +339,7 @@ def _drop_blocks_with(db: Database, gone: set[int]) -> None:
 
 
 def _add_segment(db: Database, session: str, segment: Segment, changed: int) -> None:
-    first = int(packing.heads([segment])["id"][0])
+    (first,) = struct.unpack_from("<q", segment.heads)
     db.one("add_segment", session, first, segment.size, changed, *_values(segment))
 
 
@@ -291,10 +351,7 @@ def _values(segment: Segment) -> tuple[Any, ...]:
 
 
 def _merge(db: Database, session: str, dimension: int) -> None:
-    """Put a session's small segments together once there are many."""
-    row = db.one("count_small_segments", session, FULL)
-    if row is None or row[0] < MANY:
-        return
+    """Put a session's small segments together."""
     rows = db.all("small_segments", session, FULL)
     for id, *_ in rows:
         db.one("drop_segment", id)

@@ -258,3 +258,11 @@ def test_a_plain_file_is_not_looked_for_among_all_open_ones(
     database = Database(path, ONE, key=key)
     assert database._db.open_vfs == through
     database.close()
+
+
+def test_an_insert_tells_its_row(path: Path) -> None:
+    database = Database(path, {**ONE, "new": "INSERT OR IGNORE INTO note (text) VALUES (?)"})
+    assert [database.insert("new", text) for text in ("a", "b", "a", "c")] == [1, 2, None, 3]
+    with pytest.raises(StoreError):
+        database.insert("add", "a")
+    database.close()

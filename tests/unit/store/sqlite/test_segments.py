@@ -24,7 +24,7 @@ def made(*ids: int, embed: bool = True) -> list[Segment]:
     rows["id"], rows["terms"] = ids, [id % 4 for id in ids]
     hashed = [np.full(id % 4, id, "<u4").tobytes() for id in ids]
     numbers = np.array([(id % 100, 1) for id in ids], np.int8).reshape(len(ids), 2)
-    return packed(rows, hashed, numbers if embed else None)
+    return packed([tuple(row) for row in rows.tolist()], hashed, numbers if embed else None)
 
 
 def read(segments: list[Segment]) -> dict[int, tuple[list[int], list[int] | None]]:

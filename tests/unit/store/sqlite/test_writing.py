@@ -137,3 +137,18 @@ def test_blocks_that_nobody_used_for_days_go(database: Database) -> None:
 def test_vectors_are_rounded_to_bytes() -> None:
     given = np.array([[1, -1, 0.5, -2, 0.003]], np.float32)
     assert quantised(given).tolist() == [[127, -127, 64, -127, 0]]
+
+
+def test_what_a_write_saw_holds_until_something_else_is_written(database: Database) -> None:
+    add(database, ["a"], "s")
+    (seen,) = database.notes.values()
+    threads = database.all("segments", "s", "s")
+    assert len(threads) == 1
+    add(database, ["b"], "s")
+    assert [*database.notes.values()] == [seen]
+    assert (seen.revision, seen.small) == (2, {"s": 2})
+    clear(database, "s")
+    add(database, ["c"], "t")
+    add(database, ["d"], "s")
+    groups = heads(segments(database, "s"))["thread"].tolist()
+    assert database.all("thread", "s", "") == [tuple(groups)]
