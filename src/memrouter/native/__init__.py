@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-MODULES = ("context", "pieces", "ranking", "records", "signals", "text", "turns")
+MODULES = ("context", "memory", "pieces", "ranking", "records", "signals", "text", "turns")
 
 
 def compiled(name: str) -> Any:

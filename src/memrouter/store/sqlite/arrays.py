@@ -41,6 +41,8 @@ KINDS: dict[str, type[np.generic]] = {
 _SIZES = {name: np.dtype(kind).itemsize for name, kind in KINDS.items()}
 _ALIGNED = 64
 """Where an array may begin, in bytes."""
+_LARGE = 1 << 16
+"""Bytes from which on arrays do not lie in the heap; see native.memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ def room(rows: int, terms: int, dimension: int, encoder_dimension: int) -> Array
         places.append((name, shape, size))
         size += math.prod(shape) * _SIZES[name]
         size += -size % _ALIGNED
-    piece = np.empty(size, np.uint8)
+    piece = np.empty(size, np.uint8) if _memory is None or size < _LARGE else _memory.Piece(size)
     return {name: np.ndarray(shape, KINDS[name], piece, offset) for name, shape, offset in places}
 
 
@@ -218,5 +220,6 @@ def replaced(signals: Signals, **changes: Any) -> Signals:
 
 
 _BEFORE_ALL = -(1 << 63)
+_memory: Any = compiled("memory")
 _NO_ROWS: Arrays = {**room(0, 0, 0, 0), "starts": np.zeros(1, np.int64)}
 native: Any = compiled("signals") if sys.byteorder == "little" else None
