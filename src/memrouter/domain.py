@@ -12,8 +12,6 @@ from typing import Any, Literal, NewType
 import numpy as np
 import numpy.typing as npt
 
-from memrouter.native import compiled
-
 Json = dict[str, Any]
 """A decoded JSON object; fields we do not know stay in it."""
 
@@ -58,17 +56,8 @@ DIGEST_BYTES = 16
 
 def turn_digest(role: Role, text: str) -> bytes:
     """Digest of one turn alone; white space around the text does not count."""
-    digest: bytes = (digest_by_hashlib if _native is None else _native.digest)(role, text)
-    return digest
-
-
-def digest_by_hashlib(role: Role, text: str) -> bytes:
-    """The same, not compiled."""
     told = f"{role}\0{text.strip()}".encode("utf-8", "replace")
     return blake2b(told, digest_size=DIGEST_BYTES).digest()
-
-
-_native: Any = compiled("turns")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

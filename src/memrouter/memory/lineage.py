@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any
 
 from memrouter.domain import DIGEST_BYTES, Scope, Turn, turn_digest
-from memrouter.native import compiled
 
 SIZE = DIGEST_BYTES
 digest = turn_digest
@@ -36,12 +34,6 @@ def link(parent: bytes, own: bytes) -> bytes:
 
 def chains(parent: bytes, digests: Sequence[bytes]) -> list[bytes]:
     """The chain of each turn, the first following `parent`."""
-    found: list[bytes] = (chains_by_hashlib if _native is None else _native.chains)(parent, digests)
-    return found
-
-
-def chains_by_hashlib(parent: bytes, digests: Sequence[bytes]) -> list[bytes]:
-    """The same, not compiled."""
     found = []
     for own in digests:
         parent = blake2b(own, digest_size=SIZE, key=parent).digest()
@@ -55,14 +47,7 @@ def prompt_keys(scope: Scope, turns: Sequence[Turn]) -> list[bytes]:
     Names the context block that was injected there. Tool calls count by their ids, so that two
     conversations that begin alike part at their first tool call.
     """
-    make = keys_by_hashlib if _native is None else _native.prompt_keys
-    keys: list[bytes] = make(root(scope), turns)
-    return keys
-
-
-def keys_by_hashlib(start: bytes, turns: Sequence[Turn]) -> list[bytes]:
-    """The same, not compiled; the first follows what `start` stands for."""
-    running = blake2b(start, digest_size=SIZE)
+    running = blake2b(root(scope), digest_size=SIZE)
     keys = []
     for turn in turns:
         ids = "\0".join((*turn.calls, *turn.answers))
@@ -71,6 +56,3 @@ def keys_by_hashlib(start: bytes, turns: Sequence[Turn]) -> list[bytes]:
             running.update(ids.encode("utf-8", "replace"))
         keys.append(running.copy().digest())
     return keys
-
-
-_native: Any = compiled("turns")

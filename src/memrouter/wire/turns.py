@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from memrouter import tokens
-from memrouter.domain import Role, Turn
+from memrouter.domain import Role, Turn, turn_digest
 from memrouter.native import compiled
 from memrouter.wire.written import HEADS, assistant_text, user_text
 
@@ -112,7 +112,8 @@ def reader(
 
     if _native is None:
         return turns
-    plain = _native.Reader(Turn, roles, telling, HEADS, tokens.PARTS, tokens.MESSAGE_TOKENS)
+    given = Turn, turn_digest, roles, telling, HEADS, tokens.PARTS, tokens.MESSAGE_TOKENS
+    plain = _native.Reader(*given)
     return lambda messages: plain.read(messages, turn)
 
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memrouter.domain import ROLES, Role, Scope, Turn, VaultId, digest_by_hashlib, turn_digest
-from memrouter.memory import lineage
+from memrouter.domain import ROLES, Turn
 from memrouter.wire import written
 from memrouter.wire.anthropic_messages import AnthropicMessages
 from memrouter.wire.format import WireFormat
@@ -22,34 +21,6 @@ ROOM = 300  # characters around whose number the digest takes another block: 128
 LONG = st.integers(0, ROOM).map("a b".__mul__) | st.integers(0, 9_000).map("é".__mul__)
 TEXTS = st.text() | st.text("aé😀\ud800 \n\0<", max_size=20) | LONG
 ROLE = st.sampled_from(ROLES)
-
-
-@given(ROLE, TEXTS)
-def test_a_turn_has_the_same_digest(role: Role, text: str) -> None:
-    assert turn_digest(role, text) == digest_by_hashlib(role, text)
-
-
-@given(st.binary(max_size=64), st.lists(st.binary(max_size=ROOM), max_size=5))
-def test_turns_have_the_same_chains(parent: bytes, digests: list[bytes]) -> None:
-    expected = lineage.chains_by_hashlib(parent, digests)
-    assert lineage.chains(parent, digests) == expected
-
-
-def test_what_is_no_chain_is_refused() -> None:
-    for chains in (lineage.chains, lineage.chains_by_hashlib):
-        with pytest.raises(ValueError, match="64"):
-            chains(b"p" * 65, [b"own"])
-
-
-IDS = st.lists(st.text("ab\0é\ud800", max_size=40), max_size=4).map(tuple)
-TURNS = st.builds(Turn, role=ROLE, text=TEXTS, calls=IDS, answers=IDS)
-
-
-@given(st.text(max_size=4), st.lists(TURNS, max_size=40))
-def test_prompts_have_the_same_keys(session: str, turns: list[Turn]) -> None:
-    scope = Scope(vault=VaultId("v"), session=session)
-    expected = lineage.keys_by_hashlib(lineage.root(scope), turns)
-    assert lineage.prompt_keys(scope, turns) == expected
 
 
 BEGINNINGS = st.sampled_from(
