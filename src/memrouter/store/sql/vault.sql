@@ -104,9 +104,7 @@ UPDATE meta SET analysis = ?
 -- name: vault_id
 SELECT vault FROM meta
 -- name: state
-SELECT revision, epoch, embedder, dimension, encoder, encoder_dimension FROM meta
--- name: state_to_write
-SELECT revision, epoch, embedder, dimension, encoder, next_encoder FROM meta
+SELECT revision, epoch, embedder, dimension, encoder, encoder_dimension, next_encoder FROM meta
 -- name: next_revision
 UPDATE meta SET revision = revision + 1 RETURNING revision
 -- name: next_epoch

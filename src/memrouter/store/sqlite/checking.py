@@ -123,7 +123,7 @@ def _meta(db: Database, analysis: Analysis) -> list[str]:
 
 
 def _segments(db: Database) -> list[str]:
-    _, _, _, dimension, _, encoding_bytes = db.one("state") or (0, 0, "", 0, "", 0)
+    _, _, _, dimension, _, encoding_bytes, _ = db.one("state") or (0, 0, "", 0, "", 0, "")
     chunks = {id: (memory, session) for id, memory, session in db.all("places")}
     pending = {row[0] for row in db.all("all_pending_ids")}
     seen: dict[int, bool] = {}

@@ -242,7 +242,7 @@ class SignalCache:
         with self._lock:
             held, _ = self._held.get(view, (None, 0))
         with database.reading():
-            revision, epoch, *made = database.one("state") or (0, 0, "", 0, "", 0)
+            revision, epoch, *made, _ = database.one("state") or (0, 0, "", 0, "", 0, "")
             makers = Makers(*made)
             if held is None or held.epoch != epoch:
                 rows = database.all("segments", *view.sessions)

@@ -94,8 +94,8 @@ class _Write:
         encoder  which a vault takes that is new
         """
         self._db = db
-        row = db.one("state_to_write") or (0, 0, "", 0, "", "")
-        self.found, self._epoch, embedder, self._dimension, held, following = row
+        row = db.one("state") or (0, 0, "", 0, "", 0, "")
+        self.found, self._epoch, embedder, self._dimension, held, _, following = row
         """The vault's revision before."""
         self.revision = self.found
         self.usable = ready is None or (

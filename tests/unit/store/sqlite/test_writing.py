@@ -121,7 +121,7 @@ def test_after_a_reset_every_chunk_waits_again(database: Database) -> None:
     reset(database)
     assert [row[0] for row in database.all("pending", 9)] == [*stored.chunks, *late.chunks]
     assert not embedded(segments(database)).any()
-    assert database.one("state")[2:] == ("", 0, "", 0)  # type: ignore[index]
+    assert database.one("state")[2:] == ("", 0, "", 0, "")  # type: ignore[index]
 
 
 def test_blocks_that_nobody_used_for_days_go(database: Database) -> None:
