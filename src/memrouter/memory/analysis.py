@@ -44,7 +44,7 @@ _NOT_LATIN = re.compile(
 # what a word processor made, in French, in Thai and in Lao.
 _SIGNS = [(c, unicodedata.normalize("NFKC", c)) for c in "…，！？：；（）～％"]
 _COMMON = [(c, unicodedata.normalize("NFKC", c)) for c in "\u00a0\u202f\u3000\u0e33\u0eb3"]
-_LONGEST_WORD = 64
+LONGEST_WORD = 64
 """Characters of a word that count: longer ones are encoded data."""
 _DATE = r"(?:\([^()\n]{0,40}\)|\[[^\[\]\n]{0,40}\])"
 _NAME = r"[^\W\d_](?:[^\W\d_]|[.'’-]){0,30}"
@@ -83,14 +83,10 @@ class QueryWord:
     """Lower case, as it stands in the query."""
     terms: tuple[int, ...]
     """Hashes of its index terms; none for function words."""
-    authors: tuple[int, ...] = ()
-    """Hashes of the terms under which an author of that name is found."""
     topical: bool
     """Whether it says what the query is about: no function word, no small talk."""
     named: bool = False
     """Whether it is written like a name: with a capital, and not for starting a sentence."""
-    of_self: bool = False
-    """Whether by it the one who asks speaks of themselves."""
 
 
 def index_terms(text: str, created: datetime) -> bytes:
@@ -133,7 +129,7 @@ def _learned(written: str) -> bytes:
         | _ODD * (_ODD_CASE.search(written) is not None)
     )
     learned = bytes((marks,)) + hashed(_terms_of(written))
-    if len(written) <= _LONGEST_WORD:
+    if len(written) <= LONGEST_WORD:
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
         _known[written] = learned
@@ -198,22 +194,18 @@ def _terms_of(whole: str) -> list[str]:
             found.extend(word)
             found.extend(_pairs(word))
         elif word not in vocabulary.FUNCTION_WORDS:
-            found.append(stem(word[:_LONGEST_WORD]))
+            found.append(stem(word[:LONGEST_WORD]))
     return found
 
 
 def query_words(text: str) -> list[QueryWord]:
     """The words of a query, in order."""
     whole = normal(text)
-    if _native is not None:
-        made: Any = _made_query_word
-        words: list[QueryWord] = _native.query_words(whole, made, made.__wrapped__, _LONGEST_WORD)
-        return words
     return [
-        _query_word(
+        query_word(
             match[0],
-            match[0][0].isupper() and _inside(whole, match.start()),
-            _negated(whole, match),
+            inside=match[0][0].isupper() and _inside(whole, match.start()),
+            negated=_negated(whole, match),
         )
         for match in _WORD.finditer(whole)
     ]
@@ -224,15 +216,16 @@ def starts(text: str) -> list[int]:
     return [match.start() for match in _WORD.finditer(text)]
 
 
-def words_alone(text: str, words: Iterable[QueryWord]) -> frozenset[str] | None:
-    """Distinct words of a query in NFKC, where a search for Latin words finds nothing else.
-
-    What looks for one of some words need then not be tried where none of them is here. None where
-    letters of other scripts stand beside them, or such as are equal to others without their case.
+def latin(text: str) -> bool:
+    """Whether a query in NFKC has only letters that are Latin, none of them like another without
+    its case, so that an expression for Latin words finds those of `query_words` and nothing else.
     """
-    if not text.isascii() and _NOT_LATIN.search(text):
-        return None
-    return frozenset([w.word for w in words])
+    return text.isascii() or not _NOT_LATIN.search(text)
+
+
+def of_self(word: str) -> bool:
+    """Whether by a word of a query the one who asks speaks of themselves."""
+    return word in vocabulary.FIRST_PERSON or _SELF_SIGNS.search(word) is not None
 
 
 def normal(text: str) -> str:
@@ -300,34 +293,25 @@ def _negated(text: str, match: re.Match[str]) -> bool:
     return text.startswith(("'t", "’t", "'T", "’T"), match.end())
 
 
-def _query_word(word: str, inside: bool, negated: bool) -> QueryWord:
-    """A word as it is written.
+def query_word(written: str, *, inside: bool, negated: bool) -> QueryWord:
+    """A word as it is written in a query.
 
-    inside  whether it has a capital without starting a sentence
+    inside   whether it has a capital without starting a sentence
+    negated  whether it is one like don't and isn't
     """
-    made = _made_query_word if len(word) <= _LONGEST_WORD else _made_query_word.__wrapped__
-    return made(word, inside, negated)
-
-
-@lru_cache(maxsize=8_192)
-def _made_query_word(written: str, inside: bool, negated: bool) -> QueryWord:
     word = written.casefold()
-    authors = tuple(map(term_hash, author_terms(word)))
-    of_self = word in vocabulary.FIRST_PERSON or _SELF_SIGNS.search(word) is not None
     terms: tuple[int, ...] = ()
     topical = named = False
     if _PAIRED_RUN.match(word):
         terms = tuple(map(term_hash, _pairs(word) or [word]))
         topical = word not in vocabulary.CHATTER
     elif word not in vocabulary.FUNCTION_WORDS:
-        terms = (term_hash(stem(word[:_LONGEST_WORD])),)
+        terms = (term_hash(stem(word[:LONGEST_WORD])),)
         # Small numbers stand in the words of every day: they say little of a topic.
         small = word.isdigit() and len(word) <= 2
         topical = not (word in vocabulary.CHATTER or negated or small)
         named = inside
-    return QueryWord(
-        word=word, terms=terms, authors=authors, topical=topical, named=named, of_self=of_self
-    )
+    return QueryWord(word=word, terms=terms, topical=topical, named=named)
 
 
 _native: Any = compiled("text")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
+
+from memrouter.memory import clues
 
 _MONTHS = "january february march april may june july august september october november december"
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday"
@@ -51,17 +54,17 @@ class Period:
 _Found = tuple[datetime, datetime]
 
 
-def period(text: str, now: datetime, words: AbstractSet[str] | None = None) -> Period | None:
+def period(text: str, now: datetime, likely: int = clues.ANY) -> Period | None:
     """The first period that a question names; None if it names none.
 
-    now    when it is asked, in the zone of who asks
-    words  those of the question, if they are known and Latin: see analysis.words_alone
+    now     when it is asked, in the zone of who asks
+    likely  clues of its words, if they are Latin
     """
-    if words is not None and _NEEDED.isdisjoint(words):
+    if not likely & _NEEDED:
         return None
     low = text.lower()
     for needed, pattern, resolve in _FORMS:
-        match = pattern.search(low) if words is None or not needed.isdisjoint(words) else None
+        match = pattern.search(low) if likely & needed else None
         if match is None:
             continue
         try:
@@ -158,27 +161,28 @@ def _ago(match: re.Match[str], now: datetime) -> _Found:
 
 
 _WITH_COUNT = rf"(?:a )?(?P<count>\d{{1,4}}|{'|'.join(_NUMBER)})(?: of)?"
-_IN_MONTH = frozenset(_MONTH)
-_IN_YEAR = frozenset(f"{century}{year:02}" for century in (19, 20) for year in range(100))
-_PATTERNS: tuple[tuple[AbstractSet[str], str, Callable[[re.Match[str], datetime], _Found]], ...] = (
+_IN_MONTH = clues.one_of(_MONTH)
+_IN_YEAR = clues.one_of(f"{century}{year:02}" for century in (19, 20) for year in range(100))
+_PATTERNS: tuple[tuple[int, str, Callable[[re.Match[str], datetime], _Found]], ...] = (
     (_IN_YEAR, rf"\b{_Y}-(?P<m>\d\d)-(?P<day>\d\d)\b", _iso),
     (_IN_MONTH, rf"\b{_D}(?: of)? {_M}(?:,? {_Y})?\b", _date),
     (_IN_MONTH, rf"\b{_M} {_D}\b(?:,? {_Y})?", _date),
     (_IN_MONTH, rf"\b{_M}(?: of)?,? {_Y}\b", _month),
-    ({"yesterday", "vorgestern"}, r"\bday before yesterday\b|\bvorgestern\b|前天",
+    (clues.one_of("yesterday vorgestern".split()), r"\bday before yesterday\b|\bvorgestern\b|前天",
      lambda _, now: _back(now, 2)),
-    ({"yesterday", "night", "gestern", "ayer", "ieri", "ontem"}, _YESTERDAY,
+    (clues.one_of("yesterday night gestern ayer ieri ontem".split()), _YESTERDAY,
      lambda _, now: _back(now, 1)),
-    ({"today", "morning", "afternoon", "evening", "heute", "hoy", "oggi"}, _TODAY,
+    (clues.one_of("today morning afternoon evening heute hoy oggi".split()), _TODAY,
      lambda _, now: _back(now, 0)),
-    ({"ago"}, rf"\b{_WITH_COUNT} (?P<unit>day|week|month|year)s? ago\b", _ago),
-    ({"weekend", "week", "month", "year"},
+    (clues.one_of("ago".split()), rf"\b{_WITH_COUNT} (?P<unit>day|week|month|year)s? ago\b", _ago),
+    (clues.one_of("weekend week month year".split()),
      r"\b(?P<which>last|past|previous|this) (?P<unit>weekend|week|month|year)\b", _last),
-    (_DAY.keys(), rf"\b(?:last|on|this past|past) (?P<weekday>{'|'.join(_DAY)})\b", _weekday),
+    (clues.one_of(_DAY),
+     rf"\b(?:last|on|this past|past) (?P<weekday>{'|'.join(_DAY)})\b", _weekday),
     (_IN_MONTH, rf"\b(?:in|during|since|last|of|until|till|up to|around)"
      rf"(?: early| late| mid)? {_M}(?P<year>(?!))?(?![\w'])", _month),
     (_IN_YEAR, rf"\b(?:in|during|since|of|until|till) {_Y}\b", _year),
 )  # fmt: skip
 """What names a period, and in front of it words of which one then stands in a Latin text."""
-_FORMS = tuple((frozenset(words), re.compile(form), made) for words, form, made in _PATTERNS)
-_NEEDED = frozenset[str]().union(*(words for words, _, _ in _PATTERNS))
+_FORMS = tuple((needed, re.compile(form), made) for needed, form, made in _PATTERNS)
+_NEEDED = reduce(or_, (needed for needed, _, _ in _PATTERNS))

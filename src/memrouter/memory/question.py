@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
-from typing import TypeVar
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple, TypeVar
 
-from memrouter.memory import analysis
+from memrouter.memory import analysis, clues
 from memrouter.memory.analysis import QueryWord
 from memrouter.memory.occurrences import Term
 from memrouter.memory.periods import Period, period
+from memrouter.native import compiled
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ SURROUNDINGS = 0.5
 COMMON = 1.0
 """How much words without a term count in a vector: about the idf of a common word."""
 
-# Under an expression stand sets of words: a Latin text in which it is found has a word of each.
+# Under an expression stand the words of which a Latin text has one, of each set, if it is found.
 _PROFILE = re.compile(
     r"\b(?:(?:what|everything|anything|all|how much)\b.{0,30}\b(?:know|remember|recall|learn\w*|"
     r"memor\w+|stored?|saved?)\b.{0,12}\babout (?:me|us|myself)|"
@@ -41,8 +42,8 @@ _PROFILE = re.compile(
     re.IGNORECASE,
 )
 _IN_PROFILE = (
-    frozenset("me us myself who mich moi mí mim".split()),
-    frozenset("about describe am know remember di mich moi mí mim".split()),
+    clues.one_of("me us myself who mich moi mí mim".split()),
+    clues.one_of("about describe am know remember di mich moi mí mim".split()),
 )
 PROFILE = (
     "My name is. I am years old. I live in. I work as, my job is. My family: my wife, my husband, "
@@ -60,8 +61,8 @@ _SAID_BY_ASSISTANT = re.compile(
 )
 """What was said: "can you suggest" asks for something new."""
 _IN_SAID_BY_ASSISTANT = (
-    frozenset("you your hast tu dijiste recomendaste".split()),
-    frozenset(
+    clues.one_of("you your hast tu dijiste recomendaste".split()),
+    clues.one_of(
         """did said told suggested gave given recommended mentioned wrote written listed explained
         provided proposed advised picked named came was were hast as me""".split()
     ),
@@ -71,21 +72,24 @@ _SAID_BETWEEN = re.compile(
     r"we (?:\w+ )?(?:talk|discuss|spoke)\w*|remind me)\b",
     re.IGNORECASE,
 )
-_IN_SAID_BETWEEN = (frozenset("our we remind".split()),)
+_IN_SAID_BETWEEN = (clues.one_of("our we remind".split()),)
 _LOOKS_BACK = re.compile(
     r"\b(?:did|was|were|had|first|before|originally|previously|used to|ago|initially|former\w*|"
     r"earlier|back (?:then|in|when)|no longer)\b",
     re.IGNORECASE,
 )
-_ALONE_LOOK_BACK = frozenset(
+_LOOK_BACK = clues.one_of(
     "did was were had first before originally previously ago initially earlier".split()
 )
-_IN_LOOKS_BACK = (frozenset("used back longer".split()),)
-_REFERS = frozenset(
+"""Words that look back by themselves; those that begin with "former" too."""
+_IN_LOOKS_BACK = (clues.one_of("used back longer".split()),)
+_REFERS = clues.one_of(
     """it its that this those these they them their theirs he him his she her hers one ones there
     then same other another both else ones either former latter""".split()
 )
 """Words that stand for something said before."""
+_OF_SELF = clues.one_of(())
+"""Of words by which people speak of themselves."""
 _ASKS = frozenset("what when where who whose which why how and".split())
 _ABOUT_ANSWER = frozenset("you mean".split())
 
@@ -158,89 +162,135 @@ def read(text: str, surroundings: str, now: datetime) -> Question:
     now           when it is asked, in the asker's zone
     """
     asked = analysis.normal(_ends(text.strip()))
-    words = analysis.query_words(asked)
-    alone = analysis.words_alone(asked, words)
-    if len(asked) < 200 and _found(_PROFILE, _IN_PROFILE, asked, alone):
-        return _read(analysis.query_words(PROFILE), PROFILE, "", None, profile=True)
-    when = period(asked, now, alone) if len(asked) < LONGEST_DATED else None
+    own = _words(asked)
+    likely = own.clues if analysis.latin(asked) else clues.ANY
+    if len(asked) < 200 and _found(_PROFILE, _IN_PROFILE, asked, likely):
+        return _read(_words(PROFILE), PROFILE, "", None, profile=True)
+    when = period(asked, now, likely) if len(asked) < LONGEST_DATED else None
     if when is not None:
-        words = _timed(words, asked, when)
-    context = surroundings if surroundings and when is None and _leans(words) else ""
-    return _read(words, asked, analysis.normal(_ends(context)), when, alone)
+        own = _timed(own, asked, when)
+    leans = surroundings and when is None and own.clues & _REFERS and _leans(own.words)
+    return _read(own, asked, analysis.normal(_ends(surroundings)) if leans else "", when)
 
 
-def _found(
-    pattern: re.Pattern[str],
-    needed: Iterable[frozenset[str]],
-    text: str,
-    alone: AbstractSet[str] | None,
-) -> bool:
+class _Words(NamedTuple):
+    """The words of a text, in order."""
+
+    words: Sequence[QueryWord]
+    clues: int
+    """Of all of them."""
+    terms: Sequence[Term]
+    """Of all of them, as often as they occur."""
+    names: Sequence[int]
+    """Terms under which an author of that name is found, of all of them."""
+
+
+_Known = tuple[int, QueryWord, QueryWord, tuple[Term, ...], tuple[int, ...]]
+"""The clues of a word; the word anywhere, and with a capital inside a sentence; terms; names."""
+_known: dict[str, _Known] = {}
+_MOST_KNOWN = 8_192
+
+
+def _learned(written: str, negated: bool) -> _Known:
+    """What is known of a word as it is written, which is kept if it may come again."""
+    plain, named = (
+        analysis.query_word(written, inside=inside, negated=negated) for inside in (False, True)
+    )
+    hints = clues.of(plain.word)
+    if plain.word.startswith("former"):
+        hints |= _LOOK_BACK
+    if analysis.of_self(plain.word):
+        hints |= _OF_SELF
+    terms = tuple(Term(hash=term, topical=plain.topical) for term in plain.terms)
+    names = tuple(map(analysis.term_hash, analysis.author_terms(plain.word)))
+    learned = hints, plain, named, terms, names
+    if len(written) <= analysis.LONGEST_WORD and not negated:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[written] = learned
+    return learned
+
+
+def _words(text: str) -> _Words:
+    """The words of a text in NFKC."""
+    if _native is not None:
+        return _Words(*_native.query_words(text, _known, _learned))
+    words = analysis.query_words(text)
+    known = [_learned(word.word, False) for word in words]
+    return _Words(
+        words=words,
+        clues=reduce(or_, (hints for hints, *_ in known), 0),
+        terms=_terms_of(words),
+        names=[name for *_, names in known for name in names],
+    )
+
+
+def _terms_of(words: Iterable[QueryWord]) -> list[Term]:
+    return [Term(hash=term, topical=word.topical) for word in words for term in word.terms]
+
+
+def _found(pattern: re.Pattern[str], needed: Iterable[int], text: str, likely: int) -> bool:
     """Whether an expression is found in a text.
 
-    needed  a word of each is in the text then, if its words are known
-    alone   see analysis.words_alone
+    needed  clues that a text in Latin letters has where it is
+    likely  those of the text
     """
-    if alone is not None and any(words.isdisjoint(alone) for words in needed):
-        return False
+    for clue in needed:
+        if not likely & clue:
+            return False
     return pattern.search(text) is not None
 
 
-def _timed(words: Sequence[QueryWord], asked: str, when: Period) -> list[QueryWord]:
+def _timed(own: _Words, asked: str, when: Period) -> _Words:
     """What names a time is not what a question is about."""
     first, end = when.words
-    return [
+    words = [
         replace(word, topical=False, terms=() if when.up_to else word.terms)
         if first <= start < end
         else word
-        for word, start in zip(words, analysis.starts(asked), strict=True)
+        for word, start in zip(own.words, analysis.starts(asked), strict=True)
     ]
+    return own._replace(words=words, terms=_terms_of(words))
 
 
-@lru_cache(maxsize=8_192)
-def _term(hash: int, topical: bool, weight: float) -> Term:
-    return Term(hash=hash, topical=topical, weight=weight)
+def _terms(own: Iterable[Term], around: Iterable[Term]) -> list[Term]:
+    """The distinct terms of a question and of what was said before it, in order.
 
-
-def _terms(own: Iterable[QueryWord], around: Iterable[QueryWord]) -> list[Term]:
-    """The distinct terms of a question and of what was said before it, in order."""
-    topical: dict[int, bool] = {}
-    for words in (own, around):
-        for word in words:
-            for term in word.terms:
-                topical[term] = word.topical or topical.get(term, False)
-    own_terms = {term for word in own for term in word.terms} if around else topical
-    return [
-        _term(t, is_topical, 1.0 if t in own_terms else SURROUNDINGS)
-        for t, is_topical in topical.items()
-    ]
+    One counts fully where the question has it, and is topical where it is so anywhere.
+    """
+    found: dict[int, Term] = {}
+    for term in own:
+        if found.setdefault(term.hash, term).topical < term.topical:
+            found[term.hash] = term
+    for term in around:
+        known = found.get(term.hash)
+        if known is None:
+            found[term.hash] = replace(term, weight=SURROUNDINGS)
+        elif known.topical < term.topical:
+            found[term.hash] = replace(known, topical=True)
+    return list(found.values())
 
 
 def _read(
-    own: Sequence[QueryWord],
-    asked: str,
-    context: str,
-    when: Period | None,
-    alone: AbstractSet[str] | None = None,
-    *,
-    profile: bool = False,
+    own: _Words, asked: str, context: str, when: Period | None, *, profile: bool = False
 ) -> Question:
-    """A question as it is searched for.
-
-    context  what was said before it, "" where it stands alone
-    alone    see analysis.words_alone
-    """
-    around = analysis.query_words(context) if context else []
-    terms = _at_most(_terms(own, around), MOST_TERMS)
-    by_assistant = not profile and _found(_SAID_BY_ASSISTANT, _IN_SAID_BY_ASSISTANT, asked, alone)
-    between = not profile and _found(_SAID_BETWEEN, _IN_SAID_BETWEEN, asked, alone)
-    looks_back = _looks_back(asked, alone)
+    """A question as it is searched for; context is what was said before it, "" if it is alone."""
+    around = _words(context) if context else _Words((), 0, (), ())
+    terms = _at_most(_terms(own.terms, around.terms), MOST_TERMS)
+    latin = analysis.latin(asked)
+    likely = own.clues if latin else clues.ANY
+    by_assistant = not profile and _found(_SAID_BY_ASSISTANT, _IN_SAID_BY_ASSISTANT, asked, likely)
+    between = not profile and _found(_SAID_BETWEEN, _IN_SAID_BETWEEN, asked, likely)
+    looks_back = bool(latin and own.clues & _LOOK_BACK) or _found(
+        _LOOKS_BACK, _IN_LOOKS_BACK, asked, likely
+    )
     return Question(
         text=f"{asked}\n{context}" if context else asked,
-        words=(*own, *around),
+        words=(*own.words, *around.words),
         terms=terms,
-        names=_at_most(list(dict.fromkeys([a for w in own for a in w.authors])), MOST_TERMS),
-        addressed=tuple({t for w in own if w.named and w.topical for t in w.terms}),
-        of_self=not (by_assistant or between) and any(w.of_self for w in own),
+        names=_at_most(list(dict.fromkeys(own.names)), MOST_TERMS),
+        addressed=tuple({t for w in own.words if w.named and w.topical for t in w.terms}),
+        of_self=not (by_assistant or between) and bool(own.clues & _OF_SELF),
         of_assistant=by_assistant,
         asks_back=by_assistant or between or looks_back,
         looks_back=looks_back,
@@ -250,27 +300,16 @@ def _read(
     )
 
 
-def _looks_back(asked: str, alone: AbstractSet[str] | None) -> bool:
-    if alone is not None:
-        if not _ALONE_LOOK_BACK.isdisjoint(alone):
-            return True
-        if any(word.startswith("former") for word in alone):
-            return True
-    return _found(_LOOKS_BACK, _IN_LOOKS_BACK, asked, alone)
-
-
 def _leans(words: Sequence[QueryWord]) -> bool:
-    """Whether a question leans on what was said before it: one of its words stands for something.
+    """Whether a question one of whose words stands for something leans on what was said before it.
 
     With a topic of its own it is short then; without one it asks, as in "what about her?". What
     only talks about the answer, as in "make it shorter" or "what do you mean?", does not lean.
     """
-    said = [word.word for word in words]
-    if not _REFERS.intersection(said):
-        return False
     topical = sum(word.topical for word in words)
     if topical:
         return topical <= 3
+    said = [word.word for word in words]
     return said[0] in _ASKS and not _ABOUT_ANSWER.intersection(said)
 
 
@@ -285,3 +324,6 @@ def _ends(text: str) -> str:
     if len(text) <= LONGEST:
         return text
     return f"{text[: LONGEST // 2]} {text[-LONGEST // 2 :]}"
+
+
+_native: Any = compiled("text")

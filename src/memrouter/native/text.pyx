@@ -192,15 +192,22 @@ def index(str text, dict known, object learned):
         free(buffer.data)
 
 
-def query_words(str text, object made, object made_long, Py_ssize_t longest):
-    """Each word of a query by `made(word, inside, negated)`, or `made_long` if it is long."""
+def query_words(str text, dict known, object learned):
+    """The words of a query in NFKC; see question._words.
+
+    known    of words as they are written: see question._Known
+    learned  makes what is known of a word that is not there, or negated
+    """
     cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text), at = 0, start
     cdef int width = PyUnicode_KIND(text), kind
     cdef void *data = PyUnicode_DATA(text)
     cdef bint named, negated
     cdef Py_UCS4 c
-    cdef list found = []
-    cdef object word
+    cdef long clues = 0
+    cdef PyObject *held
+    cdef list found = [], terms = [], authors = []
+    cdef object word, one
+    cdef tuple made
     while at < length:
         c = PyUnicode_READ(width, data, at)
         kind = kind_of(c)
@@ -219,8 +226,15 @@ def query_words(str text, object made, object made_long, Py_ssize_t longest):
                 c = PyUnicode_READ(width, data, at + 1)
                 negated = c == 116 or c == 84
         word = PyUnicode_Substring(text, start, at)
-        found.append((made if at - start <= longest else made_long)(word, named, negated))
-    return found
+        held = NULL if negated else PyDict_GetItem(known, word)
+        made = <tuple>held if held != NULL else <tuple?>learned(word, negated)
+        found.append(made[2] if named else made[1])
+        clues |= <long>made[0]
+        for one in <tuple>made[3]:
+            terms.append(one)
+        for one in <tuple>made[4]:
+            authors.append(one)
+    return found, clues, terms, authors
 
 
 cdef bint inside(int width, void *data, Py_ssize_t start) noexcept:

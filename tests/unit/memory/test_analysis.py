@@ -147,20 +147,23 @@ def test_names_are_capitals_inside_a_sentence() -> None:
     assert [w.word for w in words if w.named] == ["ann", "zed"]
 
 
-def test_where_words_are_known_no_other_letter_stands_for_theirs() -> None:
+def test_of_latin_letters_none_is_like_another_without_its_case() -> None:
     letters = "".join(map(chr, (*range(ord("a"), ord("z") + 1), *map(ord, "íü"))))
     like = re.compile(f"[{letters}0-9_]", re.IGNORECASE)
     for found in like.findall("".join(map(chr, range(0x110000)))):
-        if analysis.words_alone(found, []) is not None:
+        if analysis.latin(found):
             assert found.casefold() in letters + "0123456789_"
 
 
-def test_words_are_not_known_alone_beside_other_scripts() -> None:
-    for text in ("買ago", "ago вчера", "ın", "mİ", "5 ٣"):
-        assert analysis.words_alone(text, analysis.query_words(text)) is None
-    text = "Déjà vu — “so” it’s 🏠"
-    known = analysis.words_alone(text, analysis.query_words(text))
-    assert known == frozenset(["déjà", "vu", "so", "it", "s"])
+def test_other_scripts_are_not_latin() -> None:
+    for text in ("買ago", "ago вчера", "\u0131n", "m\u0130", "5 \u0663"):
+        assert not analysis.latin(text)
+    assert analysis.latin("Déjà vu — “so” it’s 🏠")
+
+
+def test_who_speaks_of_themselves_asking() -> None:
+    said = {word: analysis.of_self(word) for word in ("me", "mío", "私は", "it", "you")}
+    assert said == {"me": True, "mío": False, "私は": True, "it": False, "you": False}
 
 
 def test_odd_characters_do_no_harm() -> None:

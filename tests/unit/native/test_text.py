@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memrouter import tokens
-from memrouter.memory import analysis
+from memrouter.memory import analysis, question
 
 pytest.importorskip("memrouter.native.text", reason="there is no C compiler")
 
@@ -50,11 +50,12 @@ SAID = st.lists(
 @given(SAID)
 def test_terms_are_the_same(text: str) -> None:
     compiled = analysis.index_terms(text, DAY)
-    words = analysis.query_words(text)
+    words = question._words(analysis.normal(text))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(analysis, "_native", None)
+        patch.setattr(question, "_native", None)
         assert analysis.index_terms(text, DAY) == compiled
-        assert analysis.query_words(text) == words
+        assert question._words(analysis.normal(text)) == words
 
 
 def test_terms_of_every_character_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,4 +72,14 @@ def test_more_words_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     known: dict[str, bytes] = {}
     monkeypatch.setattr(analysis, "_known", known)
     assert analysis.index_terms(text, DAY) == compiled
+    assert len(known) <= 10
+
+
+def test_more_words_of_questions_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = " ".join(f"word{n}" for n in range(100)) + " " + "x" * 100
+    words = question._words(text)
+    known: dict[str, question._Known] = {}
+    monkeypatch.setattr(question, "_MOST_KNOWN", 10)
+    monkeypatch.setattr(question, "_known", known)
+    assert question._words(text) == words
     assert len(known) <= 10
