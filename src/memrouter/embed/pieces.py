@@ -26,6 +26,8 @@ _PAIRED = (
 )
 _WORD = re.compile(rf"[{_PAIRED}]+|[^\W{_PAIRED}]+")
 _PIECE = re.compile(" +[^ ]*")
+_SPACE = "▁"
+"""How a vocabulary writes the space in front of a text."""
 _KEPT = 12_288
 """Sums that are kept, 1 KB each: of the words of a few dozen users."""
 _LONGEST = 32
@@ -129,6 +131,7 @@ class Pieces:
         table      a vector a token, shape (tokens, dimension)
         """
         self._tokenizer = tokenizer
+        self._digits = _digits(tokenizer)
         self._bits = np.ascontiguousarray(table).view(np.uint16)
         self._dimension = table.shape[1]
         self._sums = _Sums(_KEPT, self._dimension)
@@ -181,14 +184,32 @@ class Pieces:
     def _made(self, piece: str) -> tuple[list[str], Vectors]:
         """The words of a piece, and the sums of vectors for `_Sums.add`."""
         text = piece[1:]
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
         words, places = list[str](), list[tuple[int, int]]()
-        for match in _WORD.finditer(text):
-            words.append(match[0].casefold())
-            places.append(match.span())
+        if self._digits and text.isascii() and text.isdecimal():
+            ids = [self._digits[10], *(self._digits[ord(digit) - 48] for digit in text)]
+            offsets = [(0, 1), *((at, at + 1) for at in range(len(text)))]
+            words.append(text)
+            places.append((0, len(text)))
+        else:
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+            ids, offsets = encoding.ids, encoding.offsets
+            for match in _WORD.finditer(text):
+                words.append(match[0].casefold())
+                places.append(match.span())
         sums = np.zeros((len(words) + 1, self._dimension), np.float32)
-        inside = _add_tokens(encoding.ids, encoding.offsets, places, self._bits, sums)
+        inside = _add_tokens(ids, offsets, places, self._bits, sums)
         return words, sums[:1] if inside and len(words) == 1 else sums
+
+
+def _digits(tokenizer: Any) -> list[int]:
+    """The tokens of the ten digits and of the space in front, if numbers are made of no others.
+
+    Numbers are the most usual pieces that were not seen before.
+    """
+    ten = "0123456789"
+    parts = [tokenizer.token_to_id(part) for part in (*ten, _SPACE)]
+    joined = any(tokenizer.token_to_id(a + b) is not None for a in _SPACE + ten for b in ten)
+    return [] if joined or None in parts else parts
 
 
 def _whole(text: str) -> str:

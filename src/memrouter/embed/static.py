@@ -76,7 +76,7 @@ class StaticEmbedder:
         return np.concatenate(done) if done else np.zeros((0, self.dimension), np.float32)
 
     def _query(self, text: str, rarity: Mapping[str, float]) -> Asked:
-        found = self._pieces.both(text, dict(rarity))
+        found = self._pieces.both(text, rarity if type(rarity) is dict else dict(rarity))
         _, rare = pieces.unit(found)
         return Asked(weighted=found[1] if rare else found[0], plain=found[0])
 

@@ -64,6 +64,19 @@ def test_any_text(model: tuple[Any, Any], made: Pieces, text: str) -> None:
     assert np.allclose(made.totals([text])[0], whole(model, text.rstrip(" ")), atol=1e-3)
 
 
+def test_numbers_are_made_of_digits(model: tuple[Any, Any], made: Pieces) -> None:
+    tokenizer, _ = model
+    for number in ("7", "0042", "1234567890" * 3):
+        words, sums = made._made(f" {number}")
+        assert words == [number]
+        assert np.array_equal(sums[0], whole(model, number))
+        assert len(sums) == 1
+        plain = Pieces(*model)
+        plain._digits = []
+        assert np.array_equal(plain._made(f" {number}")[1], sums)
+    assert len(tokenizer.encode("12", add_special_tokens=False).ids) == 3
+
+
 def test_words_count_by_their_rarity_and_all_else_not_at_all(made: Pieces) -> None:
     text = "The garden, (in) Porto!"
     total, weighted = made.both(text, {"garden": 2.0, "porto": 0.5, "tree": 9.0})
