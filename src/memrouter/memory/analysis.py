@@ -126,7 +126,7 @@ def _learned(written: str) -> bytes:
         _OWN * (word in vocabulary.OWN)
         | _SPEAKER * (word in {"i", "we"})
         | _ASKING * (word in _ASKS)
-        | _ODD * (_ODD_CASE.search(written) is not None)
+        | _ODD * (not written.isascii() and _ODD_CASE.search(written) is not None)
     )
     learned = bytes((marks,)) + hashed(_terms_of(written))
     if len(written) <= LONGEST_WORD:
@@ -225,7 +225,7 @@ def latin(text: str) -> bool:
 
 def of_self(word: str) -> bool:
     """Whether by a word of a query the one who asks speaks of themselves."""
-    return word in vocabulary.FIRST_PERSON or _SELF_SIGNS.search(word) is not None
+    return word in vocabulary.FIRST_PERSON or bool(not word.isascii() and _SELF_SIGNS.search(word))
 
 
 def normal(text: str) -> str:
@@ -256,17 +256,19 @@ def hashed(words: Iterable[str]) -> bytes:
     return array("I", map(term_hash, words)).tobytes()
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def term_hash(term: str) -> int:
     """The 32-bit hash of a term."""
     return zlib.crc32(term.encode("utf-8", "replace"))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def stem(word: str) -> str:
     """A word without accents and English endings; words of other alphabets only lose accents."""
-    plain = "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
-    return str(_stemmer().stemWord(plain)) if plain.isascii() else plain
+    if not word.isascii():
+        parts = unicodedata.normalize("NFD", word)
+        word = "".join(c for c in parts if not unicodedata.combining(c))
+    return str(_stemmer().stemWord(word)) if word.isascii() else word
 
 
 _local = threading.local()  # a stemmer is not to be shared between threads

@@ -193,9 +193,9 @@ _MOST_KNOWN = 8_192
 
 def _learned(written: str, negated: bool) -> _Known:
     """What is known of a word as it is written, which is kept if it may come again."""
-    plain, named = (
-        analysis.query_word(written, inside=inside, negated=negated) for inside in (False, True)
-    )
+    plain = named = analysis.query_word(written, inside=False, negated=negated)
+    if written[0].isupper():
+        named = analysis.query_word(written, inside=True, negated=negated)
     hints = clues.of(plain.word)
     if plain.word.startswith("former"):
         hints |= _LOOK_BACK
