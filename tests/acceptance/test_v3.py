@@ -457,6 +457,8 @@ def test_a_fault_in_memory_is_said_and_stops_nothing(
     router = new_router(RECALL_TIMEOUT_S="0.000001")
     base = f"/v3/{provider.url}/v1/"
     say(client(router, base, "u"), FACT)
+    router.stop()
+    router.start()  # the vault must be opened first: what waits for nothing is never late
     body = {"model": "m", "messages": [{"role": "user", "content": QUESTION}]}
     with router.http(**_headers(router, "u")) as http:
         answer = http.post(f"{base}chat/completions", json=body)
