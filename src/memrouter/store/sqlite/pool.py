@@ -21,7 +21,7 @@ from memrouter.store.statements import statements
 T = TypeVar("T")
 
 _FILE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
-_CACHE_KB = 64
+_CACHE_KB = 32
 """Pages kept a connection. The system has them, too."""
 _FILES_A_VAULT = 6
 """Two connections with the database and its log each, the log's index, and one to spare."""
