@@ -177,7 +177,7 @@ def main() -> None:
     p.add_argument("--memories", type=int, default=1_000, help="a vault")
     p.add_argument("--rounds", type=int, default=40, help="visits of each user")
     p.add_argument("--body", type=int, default=20_000, help="bytes of a request")
-    p.add_argument("--cache-mb", type=int, default=32, help="vector_cache_mb")
+    p.add_argument("--cache-mb", type=int, default=24, help="vector_cache_mb")
     asyncio.run(_run(p.parse_args()))
 
 

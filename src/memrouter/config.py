@@ -128,7 +128,7 @@ class Config(Section, frozen=True):
     embedder: str = ""  # `static`, a folder, a name; empty: as `memrouter embedder use` chose
     embedder_threads: Count = 1
     open_vaults: Count = 1_024  # vault files held open at once, a process
-    vector_cache_mb: Count = 32  # memory for vectors of recently used vaults, a process
+    vector_cache_mb: Count = 24  # memory for vectors of recently used vaults, a process
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
 

@@ -11,8 +11,8 @@ from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_
 
 cdef enum:
     STEP = 65_536  # sizes are multiples of it
-    KEPT = 16  # pieces that wait to be used again
-    KEPT_BYTES = 8_388_608  # all of them
+    KEPT = 8  # pieces that wait to be used again
+    KEPT_BYTES = 4_194_304  # all of them
 
 cdef void *_waiting[KEPT]
 cdef size_t _sizes[KEPT]

@@ -51,7 +51,7 @@ class SqliteVaultStore:
         files: Files | None = None,
         open_vaults: int = 1_024,
         threads: int = 4,
-        cache_bytes: int = 32 << 20,
+        cache_bytes: int = 24 << 20,
         analysis: Analysis | None = None,
     ) -> None:
         """Opens nothing yet.
