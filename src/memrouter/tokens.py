@@ -41,7 +41,7 @@ CALL_TOKENS = 8
 
 # Thousandths of a token, by byte.
 # fmt: off
-PARTS = np.array((
+_PARTS = np.array((
     600, 600, 600, 600, 600, 600, 600, 600, 600, 601, 162, 600, 600, 600, 600, 600,
     600, 600, 600, 600, 600, 600, 600, 600, 600, 600, 600, 600, 600, 600, 600, 600,
     95, 775, 641, 324, 667, 998, 816, 544, 654, 655, 422, 869, 391, 422, 446, 753,
@@ -69,7 +69,7 @@ def estimate(text: str) -> int:
     """Estimated tokens of a text: 0 for "", at least 1 for any other."""
     if not text:
         return 0
-    thousandths = thousandths_by_numpy(text) if _native is None else _native.total(text, PARTS)
+    thousandths = thousandths_by_numpy(text) if _native is None else _native.total(text, _PARTS)
     return max(1, int(thousandths) // 1000)
 
 
@@ -84,7 +84,7 @@ def thousandths_by_numpy(text: str) -> int:
     total = 0
     for start in range(0, len(encoded), _SLICE_BYTES):
         part = np.frombuffer(encoded, np.uint8)[start : start + _SLICE_BYTES]
-        total += int(PARTS.take(part).sum(dtype=np.int64))
+        total += int(_PARTS.take(part).sum(dtype=np.int64))
     return total
 
 

@@ -1,15 +1,13 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True
 """The turns of a prompt's messages; see memrouter.wire.turns."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError
 from cpython.object cimport PyObject, PyObject_GenericSetAttr
 from cpython.unicode cimport PyUnicode_CheckExact
-from libc.stdint cimport int16_t, int64_t, uint8_t
+from libc.stdint cimport int64_t
 
 
 cdef extern from "Python.h":
-    bint PyUnicode_IS_ASCII(object text)
     int PyUnicode_KIND(object text)
     void *PyUnicode_DATA(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
@@ -21,32 +19,31 @@ cdef extern from "Python.h":
 cdef class Reader:
     """Makes turns of messages that are one text; see wire.turns."""
 
-    cdef object turn, digest
+    cdef object turn, digest, estimate
     cdef dict roles
     cdef tuple telling, heads
     cdef str letters
-    cdef const int16_t[::1] parts
     cdef int64_t flat
 
     def __init__(
-        self, type turn, digest, dict roles, tuple telling, tuple heads, parts, int64_t flat
+        self, type turn, digest, estimate, dict roles, tuple telling, tuple heads, int64_t flat
     ):
         """
         turn     the class of turns
         digest   makes the digest of a turn of its role and text
+        estimate  tells how many tokens a text has
         roles    what a role is called in messages → the role
         telling  fields that say more of a message than its text does, unless they are null
         heads    how texts begin that no user wrote all of
-        parts    thousandths of a token that a byte counts, shape (256,)
         flat     tokens of a message beside its text
         """
         self.turn = turn
         self.digest = digest
+        self.estimate = estimate
         self.roles = roles
         self.telling = telling
         self.heads = heads
         self.letters = "".join({head[0] for head in heads})
-        self.parts = parts
         self.flat = flat
 
     def read(self, list messages, find):
@@ -102,11 +99,9 @@ cdef class Reader:
         return not text[:200].lstrip().startswith(self.heads)
 
     cdef object made(self, str role, str text, Py_ssize_t start):
-        cdef int64_t count = self.flat
+        cdef int64_t count = self.flat + self.estimate(text)
         cdef object turn = self.turn.__new__(self.turn)
         cdef bint said = start >= 0 and role != "system"
-        if PyUnicode_GET_LENGTH(text):
-            count += max(1, thousandths(text, self.parts) // 1000)
         if start < 0:
             text = ""
         PyObject_GenericSetAttr(turn, "role", role)
@@ -133,21 +128,3 @@ cdef Py_ssize_t start_of(str text):
 
 cdef inline Py_UCS4 read_at(str text, Py_ssize_t at):
     return PyUnicode_READ(PyUnicode_KIND(text), PyUnicode_DATA(text), at)
-
-
-cdef int64_t thousandths(str text, const int16_t[::1] parts):
-    """See tokens.thousandths_by_numpy."""
-    cdef bytes encoded
-    cdef const uint8_t *data
-    cdef Py_ssize_t length, i
-    cdef int64_t found = 0
-    if PyUnicode_IS_ASCII(text):
-        data = <const uint8_t *>PyUnicode_DATA(text)
-        length = PyUnicode_GET_LENGTH(text)
-    else:
-        encoded = text.encode("utf-8", "replace")
-        data = <const uint8_t *>PyBytes_AS_STRING(encoded)
-        length = PyBytes_GET_SIZE(encoded)
-    for i in range(length):
-        found += parts[data[i]]
-    return found

@@ -112,7 +112,7 @@ def reader(
 
     if _native is None:
         return turns
-    given = Turn, turn_digest, roles, telling, HEADS, tokens.PARTS, tokens.MESSAGE_TOKENS
+    given = Turn, turn_digest, tokens.estimate, roles, telling, HEADS, tokens.MESSAGE_TOKENS
     plain = _native.Reader(*given)
     return lambda messages: plain.read(messages, turn)
 
