@@ -22,7 +22,6 @@ differently by as much as these errors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,11 +70,6 @@ def estimate(text: str) -> int:
         return 0
     thousandths = thousandths_by_numpy(text) if _native is None else _native.total(text, _PARTS)
     return max(1, int(thousandths) // 1000)
-
-
-def estimate_all(texts: Sequence[str]) -> list[int]:
-    """`estimate` of each text."""
-    return [estimate(text) for text in texts]
 
 
 def thousandths_by_numpy(text: str) -> int:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from memrouter import tokens
 
@@ -22,16 +20,9 @@ def test_near_the_true_count(row: dict[str, Any]) -> None:
     assert abs(tokens.estimate(row["text"]) / row["o200k_base"] - 1) <= row["allowed"]
 
 
-@given(st.lists(st.text()))
-def test_all_at_once_is_each_alone(texts: list[str]) -> None:
-    assert tokens.estimate_all(texts) == [tokens.estimate(text) for text in texts]
-
-
 def test_nothing_is_nothing_and_anything_is_something() -> None:
     assert tokens.estimate("") == 0
     assert tokens.estimate(" ") == 1
-    assert tokens.estimate_all([]) == []
-    assert tokens.estimate_all(["", "x", ""]) == [0, 1, 0]
 
 
 def test_a_lone_surrogate_counts() -> None:
@@ -42,4 +33,3 @@ def test_long_texts_count_in_slices() -> None:
     text = "It is a truth universally acknowledged. " * 60_000  # more than two slices
     part = tokens.estimate(text[:40_000])
     assert tokens.estimate(text) == pytest.approx(part * len(text) / 40_000, rel=0.001)
-    assert tokens.estimate_all([text, "a"]) == [tokens.estimate(text), 1]
